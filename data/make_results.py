@@ -1,0 +1,42 @@
+"""Rebuild the stored rows in data/results/ (`make results`).
+
+usage: python data/make_results.py [lesson00 lesson01 lesson02]
+
+Finished runs are kept in build/results/ as they come, so an interrupted call goes on where it stopped;
+`make clean` starts over. lesson01 needs the checkpoints of `make checkpoints`. Test photos are read once per row.
+"""
+
+import sys
+from itertools import product
+from pathlib import Path
+
+from transfer_utils import embedded, experiments
+from transfer_utils.errors import unknown
+from transfer_utils.experiments import SEEDS
+from transfer_utils.sweeps import Row, sweep
+
+BUILD = Path(__file__).parent.parent / "build" / "results"
+
+
+def jobs(methods: tuple[str, ...], sizes: tuple[int, ...]) -> list[Row]:
+    return [{"method": m, "per_class": n, "seed": s} for m, n, s in product(methods, sizes, SEEDS)]
+
+
+SWEEPS = {
+    "lesson00": (experiments.lesson00, jobs(("probe", "scratch 20"), (10, 50))),
+    "lesson01": (experiments.lesson01, jobs(("fine-tuned", "scratch", "scratch, 10x epochs"), (5, 20, 100))),
+    "lesson02": (experiments.lesson02, [{"seed": seed} for seed in SEEDS]),
+}
+
+
+def main(names: list[str]) -> None:
+    for name in names or SWEEPS:
+        if name not in SWEEPS:
+            raise unknown("result", name, SWEEPS)
+        rows = sweep(BUILD / f"{name}.csv", *SWEEPS[name])
+        rows.to_csv(embedded.folder() / "results" / f"{name}.csv", index=False)
+        print(f"{name}: {len(rows)} rows")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

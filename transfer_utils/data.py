@@ -1,0 +1,169 @@
+"""Photographs as plain tensors: load a split, pick classes, draw a few per class."""
+
+import csv
+import io
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor
+
+from transfer_utils import embedded
+from transfer_utils.errors import unknown
+
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+SPLITS = ("train", "valid", "test")
+VALID_PER_CLASS = 300  # the last ones of each class's training photos; never trained on
+SIDE = 32
+COLUMNS = 50  # photos in one row of a contact sheet
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Labelled photos in memory.
+
+    images: uint8 (N, 3, H, W), 0 to 255. labels: int64 (N,), an index into classes. classes: names.
+    """
+
+    images: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        _, channels, height, width = self.images.shape
+        names = ", ".join(self.classes)
+        return f"{len(self):,} photos of {height}x{width} pixels, {len(self.classes)} classes: {names}"
+
+    def __getitem__(self, index) -> "ImageSet":
+        """The photos at a tensor, list or slice of positions."""
+        return ImageSet(self.images[index], self.labels[index], self.classes)
+
+    def only(self, *classes: str) -> "ImageSet":
+        """The photos of these classes, relabelled 0, 1, ... in the order given. ValueError for an unknown class."""
+        if not classes:
+            raise ValueError(f"only() got no class; name at least one of: {', '.join(self.classes)}.")
+        for name in classes:
+            if name not in self.classes:
+                raise unknown("class", name, self.classes)
+        if len(set(classes)) < len(classes):
+            raise ValueError(f"only() got a class twice: {', '.join(classes)}. Name each class once.")
+        parts = [torch.nonzero(self.labels == self.classes.index(name)).flatten() for name in classes]
+        labels = torch.repeat_interleave(torch.arange(len(classes)), torch.tensor([len(p) for p in parts]))
+        return ImageSet(self.images[torch.cat(parts)], labels, tuple(classes))
+
+    def take(self, per_class: int, seed: int = 0) -> "ImageSet":
+        """A random draw of per_class photos of every class. ValueError for zero, or more than there are."""
+        counts = torch.bincount(self.labels, minlength=len(self.classes))
+        if per_class < 1:
+            raise ValueError(f"take() got per_class={per_class}; it needs at least 1 photo per class.")
+        if per_class > counts.min():
+            scarce = self.classes[int(counts.argmin())]
+            raise ValueError(
+                f"take() got per_class={per_class}, but {scarce!r} has only {int(counts.min())} photos. "
+                f"Ask for at most {int(counts.min())}."
+            )
+        draw, _ = self._shuffled_by_class(seed, [per_class] * len(self.classes))
+        return self[draw]
+
+    def split(self, fraction: float, seed: int = 0) -> tuple["ImageSet", "ImageSet"]:
+        """Two disjoint parts: about `fraction` of every class, and the rest. ValueError unless 0 < fraction < 1."""
+        if not 0 < fraction < 1:
+            raise ValueError(f"split() got fraction={fraction}; it must lie between 0 and 1, for example 0.8.")
+        counts = torch.bincount(self.labels, minlength=len(self.classes)).tolist()
+        first, rest = self._shuffled_by_class(seed, [round(fraction * n) for n in counts])
+        return self[first], self[rest]
+
+    def _shuffled_by_class(self, seed: int, sizes: list[int]) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(seed)
+        first, rest = [], []
+        for label, size in enumerate(sizes):
+            members = torch.nonzero(self.labels == label).flatten()
+            members = members[torch.randperm(len(members), generator=generator)]
+            first.append(members[:size])
+            rest.append(members[size:])
+        return torch.cat(first), torch.cat(rest)
+
+
+def load(name: str = "cifar10_photos", split: str = "train") -> ImageSet:
+    """The photos of one split: train, valid (the last 300 training photos of each class) or test.
+
+    cifar10_photos: shipped with the course, 1,700 train, 300 valid and up to 300 test photos per class; test
+    photos that nearly equal a training photo are left out (data/photos/near_duplicates.csv).
+    cifar10: all 60,000 photos, downloaded once by torchvision; 4,700, 300 and 1,000 per class.
+    Source: Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html
+    """
+    if name not in _LOADERS:
+        raise unknown("data set", name, _LOADERS)
+    if split not in SPLITS:
+        raise unknown("split", split, SPLITS)
+    return _LOADERS[name](split)
+
+
+def results(name: str) -> pd.DataFrame:
+    """The stored rows behind a lesson's claims, for example results("lesson02"): one row per run."""
+    folder = embedded.folder() / "results"
+    if not (folder / f"{name}.csv").is_file():
+        raise unknown("stored result", name, sorted(path.stem for path in folder.glob("*.csv")))
+    return pd.read_csv(folder / f"{name}.csv")
+
+
+@lru_cache
+def _photos(split: str) -> ImageSet:
+    sheet_split = "test" if split == "test" else "train"
+    with ThreadPoolExecutor() as pool:  # WebP decoding releases the interpreter lock
+        sheets = list(pool.map(lambda c: read_sheet(f"{sheet_split}_{c}.webp"), CIFAR10))
+    keep = {
+        "train": lambda label: slice(None, -VALID_PER_CLASS),
+        "valid": lambda label: slice(-VALID_PER_CLASS, None),
+        "test": lambda label: _without_near_duplicates(label, len(sheets[label])),
+    }[split]
+    kept = [sheet[keep(label)] for label, sheet in enumerate(sheets)]
+    images = torch.from_numpy(np.concatenate(kept)).permute(0, 3, 1, 2).contiguous()
+    labels = torch.repeat_interleave(torch.arange(len(CIFAR10)), torch.tensor([len(k) for k in kept]))
+    return ImageSet(images, labels, CIFAR10)
+
+
+def read_sheet(name: str) -> np.ndarray:
+    """One contact sheet as uint8 (photos, 32, 32, 3), bit for bit. ValueError for a damaged file."""
+    with Image.open(io.BytesIO(embedded.read("photos", name))) as picture:
+        sheet = np.asarray(picture.convert("RGB"))
+    rows = sheet.shape[0] // SIDE
+    return sheet.reshape(rows, SIDE, COLUMNS, SIDE, 3).swapaxes(1, 2).reshape(-1, SIDE, SIDE, 3)
+
+
+def _without_near_duplicates(label: int, count: int) -> np.ndarray:
+    table = csv.DictReader(io.StringIO(embedded.read("photos", "near_duplicates.csv").decode()))
+    twins = {int(row["test_position"]) for row in table if row["test_class"] == CIFAR10[label]}
+    return np.array([position for position in range(count) if position not in twins])
+
+
+@lru_cache
+def _full_cifar10(split: str) -> ImageSet:
+    from torchvision.datasets import CIFAR10 as Downloaded
+
+    from transfer_utils.settings import cache_folder
+
+    try:
+        source = Downloaded(cache_folder() / "cifar10", train=split != "test", download=True)
+    except (OSError, RuntimeError) as error:
+        raise RuntimeError(
+            f"Full CIFAR-10 could not be downloaded ({error}). Check the network and try again, "
+            "or use the photos that ship with the course: load('cifar10_photos')."
+        ) from error
+    images = torch.from_numpy(source.data).permute(0, 3, 1, 2).contiguous()
+    photos = ImageSet(images, torch.tensor(source.targets), CIFAR10)
+    if split == "test":
+        return photos
+    members = [torch.nonzero(photos.labels == label).flatten() for label in range(len(CIFAR10))]
+    part = slice(None, -VALID_PER_CLASS) if split == "train" else slice(-VALID_PER_CLASS, None)
+    return photos[torch.cat([m[part] for m in members])]
+
+
+_LOADERS = {"cifar10_photos": _photos, "cifar10": _full_cifar10}

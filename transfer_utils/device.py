@@ -1,0 +1,55 @@
+"""Which device, which precision, how many threads: decided once, from what the hardware really does."""
+
+import contextlib
+import os
+import platform
+
+import torch
+
+
+def best_device() -> torch.device:
+    """The accelerator that torch finds (CUDA, MPS, XPU), otherwise the CPU."""
+    if torch.accelerator.is_available():
+        return torch.accelerator.current_accelerator()
+    return torch.device("cpu")
+
+
+def precision(device: torch.device) -> torch.dtype:
+    """torch.bfloat16 where the hardware computes in it, torch.float32 elsewhere.
+
+    Emulated bfloat16 is slower than float32, so a T4, which only emulates it, gets float32.
+    """
+    if device.type == "cuda":
+        real = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "cpu":
+        real = bool({"amx_bf16", "avx512_bf16"} & _cpu_flags())
+    else:
+        real = False
+    return torch.bfloat16 if real else torch.float32
+
+
+def autocast(device: torch.device) -> contextlib.AbstractContextManager:
+    """Mixed precision where it pays, and nothing where it does not."""
+    dtype = precision(device)
+    if dtype is torch.float32:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=dtype)
+
+
+def describe(device: torch.device) -> str:
+    """The device and precision in plain words, for example 'CPU, 2 threads, bfloat16'."""
+    digits = str(precision(device)).removeprefix("torch.")
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, {digits}"
+    if device.type == "cpu":
+        return f"CPU, {torch.get_num_threads()} threads, {digits}"
+    return f"{device.type}, {digits}"
+
+
+def _cpu_flags() -> set[str]:
+    # Linux lists the flags; elsewhere torch's own probe knows at least whether AVX-512 bf16 is there.
+    if platform.system() == "Linux" and os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo") as info:
+            return next((set(line.split()) for line in info if line.startswith("flags")), set())
+    capable = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    return {"avx512_bf16"} if capable else set()

@@ -1,0 +1,49 @@
+"""Find the files that ship with the course, and refuse damaged ones."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def folder() -> Path:
+    """The folder of shipped files: data/ in a checkout, transfer_utils/_embedded/ in an installed wheel."""
+    package = Path(__file__).parent
+    for place in (package / "_embedded", package.parent / "data"):
+        if (place / "photos").is_dir():
+            return place
+    raise FileNotFoundError(
+        f"The course's photos are neither in {package / '_embedded'} nor in {package.parent / 'data'}. "
+        "Install the course again: pip install --force-reinstall, or clone the repository anew."
+    )
+
+
+@cache
+def _checksums(group: str) -> dict[str, str]:
+    lines = (folder() / group / "SHA256SUMS").read_text().splitlines()
+    return {name: digest for digest, name in (line.split(maxsplit=1) for line in lines)}
+
+
+def read(group: str, name: str) -> bytes:
+    """The bytes of data/<group>/<name>, compared with the checksum in data/<group>/SHA256SUMS.
+
+    Raises FileNotFoundError or ValueError that names the file and the way to restore it.
+    """
+    path = folder() / group / name
+    restore = (
+        f"Restore it with `git checkout -- data/{group}/{name}` in a clone, "
+        "or install the course again with `pip install --force-reinstall`."
+    )
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing. {restore}")
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != _checksums(group).get(name):
+        raise ValueError(f"{path} is damaged: its sha256 differs from data/{group}/SHA256SUMS. {restore}")
+    return content
+
+
+def write_checksums(group: str) -> None:
+    """Write data/<group>/SHA256SUMS for its files, in the format that `sha256sum -c` reads."""
+    files = [p for p in sorted((folder() / group).iterdir()) if p.suffix in (".webp", ".csv", ".safetensors", ".json")]
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" for path in files]
+    (folder() / group / "SHA256SUMS").write_text("\n".join(lines) + "\n")

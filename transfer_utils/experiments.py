@@ -1,0 +1,127 @@
+"""The runs behind the stored rows: each function makes the rows of one comparison for one seed."""
+
+import time
+from pathlib import Path
+
+import torch
+
+from transfer_utils import backbones, checkpoints, data, embedded, features, probes
+from transfer_utils.backbones import StagedModel
+from transfer_utils.data import ImageSet
+from transfer_utils.sources import SOURCES, TARGETS
+from transfer_utils.sweeps import Row
+from transfer_utils.training import Recipe, accuracy, fit
+
+SEEDS = range(5)
+PROBE_SIZES = (1, 2, 5, 10, 20, 50, 100, 200)  # photos per class
+SIZE = 96  # pixels at which the ImageNet network sees the photos
+
+
+def checkpoint_folder(seed: int) -> Path:
+    """Where the checkpoint of a pretraining seed is: seed 0 is shipped, the others are built by `make checkpoints`."""
+    if seed == 0:
+        return embedded.folder() / "checkpoints"
+    return embedded.folder().parent / "build" / "checkpoints" / f"seed{seed}"
+
+
+# --- lesson 00: the ImageNet network, frozen, against the same network from random weights --------------------------
+
+SCRATCH_RATES = (1e-3, 4e-3)
+
+
+def lesson00(method: str, per_class: int, seed: int) -> list[Row]:
+    """method: 'probe', or 'scratch' for a number of epochs: 'scratch 20'."""
+    train, valid, test = _splits(data.CIFAR10)
+    few = train.take(per_class, seed)
+    started = time.perf_counter()
+    if method == "probe":
+        backbone = backbones.load_backbone("efficientnet_lite0")
+        bank, valid_bank, test_bank = (features.extract(backbone, p, SIZE) for p in (few, valid, test))
+        started = time.perf_counter()  # features of the whole valid and test splits are not part of the method
+        probe = probes.best_probe(bank, few.labels, valid_bank, valid.labels)
+        seconds = time.perf_counter() - started
+        scores = probe.accuracy(valid_bank, valid.labels), probe.accuracy(test_bank, test.labels)
+        return [_row(*scores, seconds, penalty=probe.penalty)]
+    epochs = int(method.removeprefix("scratch "))
+
+    def build() -> StagedModel:
+        return backbones.load_backbone("efficientnet_lite0", pretrained=False, classes=len(data.CIFAR10))
+
+    recipes = [Recipe(epochs=epochs, rate=rate, batch=25, seed=seed) for rate in SCRATCH_RATES]
+    return [_best_of(build, recipes, few, valid, test, SIZE, seed)]
+
+
+# --- lesson 01: the course ResNet, pretrained on five classes, fine-tuned on three new ones -------------------------
+
+TUNED_RATES = [(1e-3, 1), (4e-3, 1), (1.6e-2, 1), (1e-3, 10), (4e-3, 10), (1.6e-2, 10)]  # (head rate, head : backbone)
+FROM_SCRATCH_RATES = [(rate, 1) for rate in (5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)]  # as many choices
+EPOCHS = 20
+
+
+def lesson01(method: str, per_class: int, seed: int) -> list[Row]:
+    """method: 'fine-tuned', 'scratch', or 'scratch, 10x epochs'."""
+    train, valid, test = _splits(TARGETS["animals"])
+    rates = TUNED_RATES if method == "fine-tuned" else FROM_SCRATCH_RATES
+    epochs = EPOCHS * (10 if "10x" in method else 1)
+    recipes = [Recipe(epochs=epochs, rate=rate, head_ratio=ratio, batch=16, seed=seed) for rate, ratio in rates]
+
+    def build() -> StagedModel:
+        if method == "fine-tuned":
+            return pretrained_on_both(seed).new_head(len(test.classes))
+        return backbones.course_resnet(len(test.classes))
+
+    return [_best_of(build, recipes, train.take(per_class, seed), valid, test, 32, seed)]
+
+
+def pretrained_on_both(seed: int) -> StagedModel:
+    """The course ResNet pretrained on the five source classes with this pretraining seed."""
+    return checkpoints.load(checkpoint_folder(seed) / "both", backbones.course_resnet(len(SOURCES["both"][0])))
+
+
+# --- lesson 02: linear probes on every stage of the frozen ImageNet network, and on raw pixels ----------------------
+
+
+def lesson02(seed: int) -> list[Row]:
+    """A probe for every stage and size of one draw; 'pixels' is the same probe on the 3,072 raw values."""
+    train, valid, test = _splits(data.CIFAR10)
+    drawn = train.take(max(PROBE_SIZES), seed)
+    backbone = backbones.load_backbone("efficientnet_lite0")
+    banks = [features.by_stage(backbone, photos, SIZE) for photos in (drawn, valid, test)]
+    for bank, photos in zip(banks, (drawn, valid, test), strict=True):
+        bank["pixels"] = photos.images.flatten(1).float()
+    place = torch.arange(len(drawn)) % max(PROBE_SIZES)  # take() returns class after class
+    rows = []
+    for stage in banks[0]:
+        for per_class in PROBE_SIZES:
+            few = place < per_class
+            fitted = probes.best_probe(banks[0][stage][few], drawn.labels[few], banks[1][stage], valid.labels)
+            scores = fitted.accuracy(banks[1][stage], valid.labels), fitted.accuracy(banks[2][stage], test.labels)
+            rows.append({"stage": stage, "per_class": per_class, **_row(*scores, None, penalty=fitted.penalty)})
+    return rows
+
+
+# --- shared -------------------------------------------------------------------------------------------------------
+
+
+def _splits(classes) -> tuple[ImageSet, ImageSet, ImageSet]:
+    return tuple(data.load("cifar10_photos", split).only(*classes) for split in ("train", "valid", "test"))
+
+
+def _best_of(build, recipes: list[Recipe], few, valid, test, size: int, seed: int) -> Row:
+    """Train with each recipe from the same start; the best on valid photos reads the test photos, once."""
+    tried = []
+    for recipe in recipes:
+        torch.manual_seed(seed)
+        model, started = build(), time.perf_counter()
+        fit(model, few, None, size, recipe, progress=False)
+        tried.append((accuracy(model, valid, size), time.perf_counter() - started, model, recipe))
+    best_valid, seconds, model, recipe = max(tried, key=lambda run: run[0])
+    test_accuracy = accuracy(model, test, size)
+    return _row(best_valid, test_accuracy, seconds, rate=recipe.rate, head_ratio=recipe.head_ratio, epochs=recipe.epochs)
+
+
+def _row(valid: float, test: float, seconds: float | None, **chosen) -> Row:
+    row = {"valid": round(valid, 4), "test": round(test, 4)}
+    if seconds is not None:
+        row["seconds"] = round(seconds, 2)
+    return {**row, **chosen}

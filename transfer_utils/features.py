@@ -1,0 +1,120 @@
+"""What the frozen stages say about each photo, computed once."""
+
+import hashlib
+from collections.abc import Callable
+
+import torch
+from safetensors.torch import load as parse
+from safetensors.torch import save as serialise
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from transfer_utils import augment
+from transfer_utils.backbones import StagedModel
+from transfer_utils.checkpoints import write_atomically
+from transfer_utils.data import ImageSet
+from transfer_utils.device import autocast, best_device, precision
+from transfer_utils.freezing import frozen_through
+from transfer_utils.settings import cache_folder
+
+BATCH = 256
+VIEWS = 4  # augmented copies of each photo in a cache; the same number in every arm of a comparison
+
+
+def resize(photos: Tensor, size: int) -> Tensor:
+    """uint8 photos (N, 3, H, W) as uint8 (N, 3, size, size), bicubic and anti-aliased."""
+    if photos.shape[-2:] == (size, size):
+        return photos
+    resized = interpolate(photos.float(), (size, size), mode="bicubic", antialias=True)
+    return resized.round().clamp(0, 255).byte()
+
+
+def extract(model: StagedModel, photos: ImageSet, size: int, stage: str | None = None, cache: bool = True) -> Tensor:
+    """The output of the stages through `stage` for every photo, in eval mode: float32 on the CPU.
+
+    stage=None: the vector that the head reads, (N, D). cache: keep a copy in the user's cache folder, found again
+    by weights, photos, size and precision. ValueError for an unknown stage.
+    """
+    prefix, _ = model.split(after=stage or model.stages[-2])
+    return _cached(
+        "extract", model, prefix, photos.images, size, cache, lambda: run(model, prefix, photos.images, size)
+    )
+
+
+def extract_views(model: StagedModel, photos: ImageSet, size: int, seed: int, cache: bool = True) -> Tensor:
+    """The frozen stages' output for VIEWS augmented copies of each photo, (VIEWS, N, ...): train the rest on these.
+
+    ValueError for a model without a frozen stage.
+    """
+    through = frozen_through(model)
+    if through is None:
+        raise ValueError(
+            f"{model.name} has no frozen stage, so there is nothing to compute once. "
+            f"Freeze some stages first, for example freeze(model, through={model.stages[-2]!r})."
+        )
+    prefix, _ = model.split(after=through)
+
+    def compute() -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        views = [augment.flip_and_shift(photos.images, generator) for _ in range(VIEWS)]
+        return torch.stack([run(model, prefix, view, size) for view in views])
+
+    return _cached(f"views {seed}", model, prefix, photos.images, size, cache, compute)
+
+
+def by_stage(model: StagedModel, photos: ImageSet, size: int) -> dict[str, Tensor]:
+    """One pass, every stage: outputs averaged over positions, float32 (N, channels) on the CPU for each stage."""
+    stages = [name for name in model.stages[:-1] if name != "pool"]
+
+    def averages(x: Tensor) -> list[Tensor]:
+        found = []
+        for name in stages:
+            x = model.get_submodule(name)(x)
+            found.append((x.mean((2, 3)) if x.ndim == 4 else x).float().cpu())
+        return found
+
+    parts = zip(*_map(model, averages, photos.images, size), strict=True)
+    return {name: torch.cat(part) for name, part in zip(stages, parts, strict=True)}
+
+
+def run(model: StagedModel, network: nn.Module, images: Tensor, size: int) -> Tensor:
+    """What `network`, the model or its first stages, gives for uint8 images in eval mode: float32 on the CPU."""
+    return torch.cat(_map(model, lambda x: network(x).float().cpu(), images, size))
+
+
+def _map(model: StagedModel, function: Callable, images: Tensor, size: int) -> list:
+    """function(x) for every preprocessed batch, with the model in eval mode; its mode is restored at the end."""
+    device, was_training = best_device(), model.training
+    model.to(device).eval()
+    try:
+        # no_grad, not inference_mode: features must be able to enter a backward pass later
+        with torch.no_grad(), autocast(device):
+            return [function(_prepare(model, batch.to(device), size)) for batch in images.split(BATCH)]
+    finally:
+        model.train(was_training)
+
+
+def _prepare(model: StagedModel, batch: Tensor, size: int) -> Tensor:
+    return model.preprocess(resize(batch, size)).contiguous(memory_format=torch.channels_last)
+
+
+def _cached(kind, model, prefix, images, size, cache, compute) -> Tensor:
+    if not cache:
+        return compute()
+    path = cache_folder() / "features" / f"{_key(kind, model, prefix, images, size)}.safetensors"
+    try:
+        return parse(path.read_bytes())["features"]
+    except Exception:  # missing or damaged: either way the features are computed, and stored again
+        features = compute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, serialise({"features": features.contiguous()}))
+    return features
+
+
+def _key(kind: str, model: StagedModel, prefix: nn.Module, images: Tensor, size: int) -> str:
+    digest = hashlib.sha256(f"{kind} {size} {tuple(images.shape)} {precision(best_device())}".encode())
+    for tensor in (*prefix.state_dict().values(), model.mean, model.std, images):
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    for name, module in prefix.named_modules():  # two networks can share weights and differ in structure
+        digest.update(f"{name} {module.extra_repr()}".encode())
+    return digest.hexdigest()

@@ -1,0 +1,72 @@
+"""What one run of a lesson uses: data, backbone, sizes and seeds, so that lessons write no literals."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+import torch
+
+from transfer_utils.device import best_device
+from transfer_utils.device import describe as describe_device
+from transfer_utils.errors import unknown
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The choices of one run. size: side in pixels at which the ImageNet backbone sees the photos."""
+
+    profile: str
+    quick: bool
+    device: torch.device
+    photos: str
+    backbone: str
+    pretrained: bool
+    size: int
+    epochs: int
+    seed: int = 0
+
+    def few(self, count: int, quick: int = 2) -> int:
+        """`count` in a full run, at most `quick` in a quick one: for epochs, repeats and photos per class."""
+        return min(count, quick) if self.quick else count
+
+    def __str__(self) -> str:
+        note = " A quick run: it checks that everything works and claims nothing." if self.quick else ""
+        return f"{self.profile} profile on {describe_device(self.device)}: {self.photos}, {self.backbone}.{note}"
+
+
+def settings(profile: str = "auto", quick: bool = False) -> Settings:
+    """The settings of a profile: 'cpu', 'gpu', or 'auto' for 'gpu' where there is an accelerator.
+
+    quick, or the environment variable COURSE_QUICK=1, cuts every training to a few steps.
+    """
+    if profile not in ("auto", "cpu", "gpu"):
+        raise unknown("profile", profile, ("auto", "cpu", "gpu"))
+    quick = quick or os.environ.get("COURSE_QUICK", "0") not in ("", "0")
+    device = best_device()
+    if profile == "auto":
+        profile = "cpu" if device.type == "cpu" else "gpu"
+    if profile == "cpu":
+        return Settings(profile, quick, device, "cifar10_photos", "efficientnet_lite0", True, 96, 20)
+    photos = "cifar10_photos" if quick else "cifar10"
+    return Settings(profile, quick, device, photos, "resnet50", not quick, 96 if quick else 224, 20)
+
+
+def cache_folder() -> Path:
+    """Where features and downloads are kept: TRANSFER_UTILS_HOME, or the user's cache folder."""
+    own = os.environ.get("TRANSFER_UTILS_HOME")
+    return Path(own) if own else Path(platformdirs.user_cache_dir("transfer_utils"))
+
+
+def result(**values: object) -> None:
+    """Print the headline numbers of a lesson as one line of JSON, which `make course` and the tests read."""
+    print(json.dumps({"result": {name: _plain(value) for name, value in values.items()}}))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, torch.Tensor):
+        value = value.item()
+    if isinstance(value, float):
+        return round(value, 4)
+    return vars(value) if hasattr(value, "__dict__") else value

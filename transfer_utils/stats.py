@@ -1,0 +1,66 @@
+"""Means with intervals: every plus-or-minus in the course comes from here."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its 95 % t-interval over `n` seeds."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:.1%} [{self.low:.1%}, {self.high:.1%}] over {self.n} seeds"
+
+    @property
+    def half(self) -> float:
+        """Half the width of the interval."""
+        return (self.high - self.low) / 2
+
+
+def mean_interval(values: Iterable[float], confidence: float = 0.95) -> Interval:
+    """The mean of one value per seed and its t-interval. ValueError for fewer than two values."""
+    sample = np.asarray(list(values), dtype=float)
+    if len(sample) < 2:
+        raise ValueError(f"mean_interval() got {len(sample)} value(s); an interval needs at least 2 seeds.")
+    half = t.ppf((1 + confidence) / 2, len(sample) - 1) * sample.std(ddof=1) / np.sqrt(len(sample))
+    return Interval(float(sample.mean()), float(sample.mean() - half), float(sample.mean() + half), len(sample))
+
+
+def paired_difference(rows: pd.DataFrame, better: str, worse: str, value: str = "test", **where) -> Interval:
+    """Mean and interval of the per-seed differences `value` of method `better` minus `worse`, on the rows where ...
+
+    rows: columns method, seed and those named in where. ValueError when the two methods' seeds differ.
+    """
+    kept = select(rows, **where)
+    first, second = (kept[kept["method"] == name].set_index("seed")[value].sort_index() for name in (better, worse))
+    if not first.index.equals(second.index) or first.index.has_duplicates or first.empty:
+        raise ValueError(
+            f"{better!r} has seeds {list(first.index)} and {worse!r} has {list(second.index)}; "
+            "a paired difference needs the same seeds, each once. Name more columns to select by."
+        )
+    return mean_interval(first - second)
+
+
+def select(rows: pd.DataFrame, **where) -> pd.DataFrame:
+    """The rows whose columns have these values."""
+    for column, wanted in where.items():
+        rows = rows[rows[column] == wanted]
+    return rows
+
+
+def summarise(rows: pd.DataFrame, *columns: str, value: str = "test") -> pd.DataFrame:
+    """One line per combination of columns: mean, low, high and n of the value over its rows."""
+    records = []
+    for key, group in rows.groupby(list(columns), sort=False):
+        interval = mean_interval(group[value])
+        records.append({**dict(zip(columns, key, strict=True)), **vars(interval)})
+    return pd.DataFrame(records)

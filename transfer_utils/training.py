@@ -1,0 +1,205 @@
+"""The training loop: a generator, so that progress bars, live plots, early stop and cancelling are a for loop."""
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from tqdm.auto import tqdm
+
+from transfer_utils import augment, features
+from transfer_utils.backbones import StagedModel
+from transfer_utils.data import ImageSet
+from transfer_utils.device import autocast, best_device
+from transfer_utils.freezing import frozen_through, parameter_groups
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train. rate: peak learning rate of the head; the stages below get rate / head_ratio."""
+
+    epochs: int = 20
+    rate: float = 3e-3
+    head_ratio: float = 1.0
+    batch: int = 64
+    decay: float = 0.05
+    augment: bool = True
+    seed: int = 0
+    evaluate_every: int = 1  # epochs between two looks at the valid photos
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One step (loss: a tensor that stays on the device), or the end of an epoch (metrics: plain numbers)."""
+
+    epoch: int
+    step: int
+    steps: int
+    loss: Tensor
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+def train(model: StagedModel, photos: ImageSet, valid: ImageSet | None, size: int, recipe: Recipe) -> Iterator[Record]:
+    """Train the stages that are not frozen; yields a Record after every step, and one with metrics per epoch.
+
+    Behind a frozen prefix only the rest runs, on the prefix's cached outputs. The model is changed in place, so
+    stopping early, by break or by interrupt, keeps what was learned. size: pixels at which photos are seen.
+    ValueError for photos with other classes than the head has outputs, or when nothing is left to train.
+    """
+    _check(model, photos, recipe)
+    device = best_device()
+    model.to(device)
+    through = frozen_through(model)
+    network, inputs = model, photos.images
+    if through is not None:
+        network = model.split(after=through)[1]
+        inputs = _frozen_inputs(model, photos, size, recipe)
+    evaluate = _evaluator(model, network, valid, size)
+    # Small sets live on the device: no copies during an epoch, and no worker processes that could hang a notebook.
+    inputs, labels = inputs.to(device), photos.labels.to(device)
+    batches = max(1, len(labels) // recipe.batch)
+    steps = batches * recipe.epochs
+    optimiser = torch.optim.AdamW(parameter_groups(model, recipe.rate, recipe.head_ratio), weight_decay=recipe.decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, [group["lr"] for group in optimiser.param_groups], total_steps=max(2, steps), pct_start=0.25
+    )
+    step = 0
+    for epoch in range(1, recipe.epochs + 1):
+        generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
+        network.train()
+        total, right = torch.zeros((), device=device), torch.zeros((), device=device)
+        for rows in torch.randperm(len(labels), generator=generator).tensor_split(batches):
+            x = (
+                _cached_batch(inputs, rows, generator)
+                if through
+                else _batch(model, inputs, rows, size, recipe, generator)
+            )
+            y = labels[rows.to(device)]
+            with autocast(device):
+                logits = network(x)
+                loss = cross_entropy(logits, y)
+            loss.backward()
+            optimiser.step()
+            optimiser.zero_grad()
+            schedule.step()
+            step += 1
+            # Sums stay on the device: reading a number here would make every step wait for the accelerator.
+            total += loss.detach() * len(y)
+            right += (logits.argmax(1) == y).sum()
+            yield Record(epoch, step, steps, loss.detach())
+        metrics = {"loss": (total / len(labels)).item(), "train": (right / len(labels)).item()}
+        if valid is not None and (epoch % recipe.evaluate_every == 0 or epoch == recipe.epochs):
+            metrics["valid"] = evaluate()
+        yield Record(epoch, step, steps, loss.detach(), metrics)
+
+
+def fit(
+    model: StagedModel,
+    photos: ImageSet,
+    valid: ImageSet | None = None,
+    size: int = 32,
+    recipe: Recipe | None = None,
+    progress: bool = True,
+    history: list[dict[str, float]] | None = None,
+) -> pd.DataFrame:
+    """Train to the end, or until the cell is interrupted; returns one row per finished epoch.
+
+    An interrupt keeps the model and the rows so far. history: a list to fill as epochs finish.
+    """
+    history = [] if history is None else history
+    recipe = recipe or Recipe()
+    bar = tqdm(total=recipe.epochs, unit="epoch", disable=not progress, leave=False)
+    try:
+        for record in train(model, photos, valid, size, recipe):
+            if record.metrics:
+                history.append({"epoch": record.epoch, **record.metrics})
+                bar.set_postfix({name: f"{value:.2f}" for name, value in record.metrics.items()}, refresh=False)
+                bar.update()
+    except KeyboardInterrupt:
+        print(f"Interrupted after {len(history)} of {recipe.epochs} epochs; the model keeps what it learned.")
+    finally:
+        bar.close()
+    return pd.DataFrame(history)
+
+
+def fit_until_flat(
+    model: StagedModel, photos: ImageSet, valid: ImageSet, size: int, recipe: Recipe, patience: int
+) -> pd.DataFrame:
+    """Train until accuracy on the valid photos has not risen for `patience` looks; keep the best epoch's weights.
+
+    The learning rate follows the recipe's whole schedule, so recipe.epochs is the longest that it may take.
+    """
+    history: list[dict[str, float]] = []
+    best, best_state = -1.0, {}
+    for record in train(model, photos, valid, size, recipe):
+        if "valid" not in record.metrics:
+            continue
+        history.append({"epoch": record.epoch, **record.metrics})
+        if record.metrics["valid"] > best:
+            best, best_state, since = record.metrics["valid"], copy.deepcopy(model.state_dict()), 0
+        else:
+            since += 1
+        if since >= patience:
+            break
+    model.load_state_dict(best_state)
+    return pd.DataFrame(history)
+
+
+def predict(model: StagedModel, photos: ImageSet, size: int) -> Tensor:
+    """Logits (N, classes) on the CPU, in eval mode; the model's own mode comes back afterwards."""
+    return features.run(model, model, photos.images, size)
+
+
+def accuracy(model: StagedModel, photos: ImageSet, size: int) -> float:
+    """The share of photos whose largest logit is at their label."""
+    return (predict(model, photos, size).argmax(1) == photos.labels).float().mean().item()
+
+
+def _check(model: StagedModel, photos: ImageSet, recipe: Recipe) -> None:
+    outputs = next(m for m in reversed(list(model.head.modules())) if isinstance(m, nn.Linear)).out_features
+    if outputs != len(photos.classes):
+        raise ValueError(
+            f"The head has {outputs} outputs and the photos have {len(photos.classes)} classes. "
+            f"Replace the head: model.new_head({len(photos.classes)})."
+        )
+    if recipe.epochs < 1 or len(photos) < 2:
+        raise ValueError(f"train() got {recipe.epochs} epochs and {len(photos)} photos; it needs at least 1 and 2.")
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError("Every stage is frozen, so nothing can train. Freeze through an earlier stage.")
+
+
+def _frozen_inputs(model: StagedModel, photos: ImageSet, size: int, recipe: Recipe) -> Tensor:
+    if recipe.augment:
+        return features.extract_views(model, photos, size, recipe.seed)
+    return features.extract(model, photos, size, stage=frozen_through(model))[None]
+
+
+def _evaluator(model: StagedModel, network: nn.Module, valid: ImageSet | None, size: int) -> Callable[[], float]:
+    """A function that measures accuracy on the valid photos, with the frozen stages' share computed only once."""
+    if valid is None or network is model:
+        return lambda: accuracy(model, valid, size)
+    device = best_device()
+    prefix = features.extract(model, valid, size, stage=frozen_through(model)).to(device)
+    labels = valid.labels.to(device)
+
+    def evaluate() -> float:
+        network.eval()
+        with torch.no_grad(), autocast(device):
+            return (network(prefix).argmax(1) == labels).float().mean().item()
+
+    return evaluate
+
+
+def _cached_batch(views: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
+    view = torch.randint(len(views), rows.shape, generator=generator)
+    x = views[view.to(views.device), rows.to(views.device)]
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+
+
+def _batch(model: StagedModel, images: Tensor, rows: Tensor, size: int, recipe: Recipe, generator) -> Tensor:
+    x = images[rows.to(images.device)]
+    x = augment.flip_and_shift(x, generator) if recipe.augment else x
+    return model.preprocess(features.resize(x, size)).contiguous(memory_format=torch.channels_last)
