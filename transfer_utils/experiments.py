@@ -117,7 +117,9 @@ def _best_of(build, recipes: list[Recipe], few, valid, test, size: int, seed: in
         tried.append((accuracy(model, valid, size), time.perf_counter() - started, model, recipe))
     best_valid, seconds, model, recipe = max(tried, key=lambda run: run[0])
     test_accuracy = accuracy(model, test, size)
-    return _row(best_valid, test_accuracy, seconds, rate=recipe.rate, head_ratio=recipe.head_ratio, epochs=recipe.epochs)
+    return _row(
+        best_valid, test_accuracy, seconds, rate=recipe.rate, head_ratio=recipe.head_ratio, epochs=recipe.epochs
+    )
 
 
 def _row(valid: float, test: float, seconds: float | None, **chosen) -> Row:

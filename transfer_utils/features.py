@@ -70,7 +70,7 @@ def by_stage(model: StagedModel, photos: ImageSet, size: int) -> dict[str, Tenso
         found = []
         for name in stages:
             x = model.get_submodule(name)(x)
-            found.append((x.mean((2, 3)) if x.ndim == 4 else x).float().cpu())
+            found.append((x.float().mean((2, 3)) if x.ndim == 4 else x.float()).cpu())
         return found
 
     parts = zip(*_map(model, averages, photos.images, size), strict=True)

@@ -64,3 +64,8 @@ def summarise(rows: pd.DataFrame, *columns: str, value: str = "test") -> pd.Data
         interval = mean_interval(group[value])
         records.append({**dict(zip(columns, key, strict=True)), **vars(interval)})
     return pd.DataFrame(records)
+
+
+def stack(*tables: pd.DataFrame) -> pd.DataFrame:
+    """Several tables of rows below each other, with the columns that all of them have."""
+    return pd.concat(tables, join="inner", ignore_index=True)

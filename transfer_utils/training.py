@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from transfer_utils import augment, features
 from transfer_utils.backbones import StagedModel

@@ -1,0 +1,47 @@
+# Everything runs in .venv, which the first target that needs it sets up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help lab course test notebooks checkpoints results check format clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+lab: $(READY)  ## open the lessons in JupyterLab, as your own copies in my-notebooks/
+	$(BIN)/python tools/lab.py
+
+course: $(READY)  ## run every lesson from start to end on the embedded photos
+	$(BIN)/python tools/course.py
+
+test: $(READY)  ## run all tests
+	$(BIN)/python -m pytest
+
+notebooks: $(READY)  ## rebuild notebooks/ from lessons/, with outputs
+	$(BIN)/python tools/notebooks.py
+
+checkpoints: $(READY)  ## pretrain the course ResNets again (about 15 minutes on two cores)
+	OMP_NUM_THREADS=1 $(BIN)/python data/make_checkpoints.py
+
+results: $(READY)  ## run the experiments behind the stored rows again (about an hour on two cores)
+	OMP_NUM_THREADS=1 $(BIN)/python data/make_results.py
+
+check: $(READY)  ## lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)  ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove build/ and Python's caches; .venv and my-notebooks/ stay
+	rm -rf build dist .pytest_cache .ruff_cache .mypy_cache
+	find transfer_utils tests tools data -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,281 @@
+# %% [markdown]
+# # 1 · What does a network learn from a big task?
+#
+# *30 minutes. On two CPU cores the cells take about a minute in all.*
+#
+# Where do pretrained weights come from? From somebody who trained on a larger task first. Today that is us. We
+#
+# - **pretrain** a small residual network on five classes of photos, live;
+# - load the checkpoint of the long run, and look at what each **stage** responds to;
+# - save weights so that a stranger can use them: with a **card**;
+# - fine-tune on three classes that the network has never seen, 20 photos each.
+
+# %% tags=["parameters"]
+profile = "auto"
+quick = False
+
+# %%
+import torch
+from sklearn.decomposition import PCA
+
+from transfer_utils import backbones, checkpoints, checks, data, explorers, features, plots, sources, stats, training
+from transfer_utils.settings import cache_folder, result, settings
+
+run = settings(profile, quick)
+print(run)
+
+# %% [markdown]
+# ## The split
+#
+# We divide the ten classes once, for the whole course. The **source** classes are pretrained on. The **target**
+# classes stay unseen, so that they are a new task.
+
+# %%
+source = sources.source_photos("both")
+target = data.load("cifar10_photos", "train").only(*sources.TARGETS["animals"])
+print("source:", source)  # NBVAL_CHECK_OUTPUT
+print("target:", target)
+
+# %%
+plots.photos(source.take(8, seed=run.seed))
+
+# %% [markdown]
+# Vehicles and animals, no cats, no deer, no horses. The network below is ours: 1.2 million parameters, three residual
+# stages, made for 32-pixel photos.
+
+# %%
+untrained = backbones.course_resnet(classes=len(source.classes))
+print(f"{sum(p.numel() for p in untrained.parameters()):,} parameters")  # NBVAL_CHECK_OUTPUT
+plots.network(untrained)
+
+# %% [markdown]
+# Most parameters sit in the last stage: its maps are small, its channels many.
+#
+# ## Pretrain, live
+#
+# 500 photos per class, a handful of epochs. **Guess first:** guessing at random is right 1 time in 5. What do you
+# expect after some seconds of training?
+
+# %%
+torch.manual_seed(run.seed)
+model = backbones.course_resnet(classes=len(source.classes))
+valid = data.load("cifar10_photos", "valid").only(*source.classes)
+recipe = training.Recipe(epochs=run.few(8), rate=3e-3, batch=64, seed=run.seed)
+history = training.fit(model, source.take(run.few(500, quick=20), seed=run.seed), valid, 32, recipe)
+history.round(3).tail(3)
+
+# %%
+plots.history(history)
+
+# %% [markdown]
+# **Takeaway.** The two lines rise together: the network learns something that also holds for photos it has not
+# trained on. You may interrupt a training cell at any time. The model keeps what it has learned.
+#
+# ## The long run
+#
+# Longer training on all 8,500 source photos takes minutes, so we ship the result. `make checkpoints` repeats it. The
+# card says what is inside.
+
+# %%
+checkpoints.shipped_card("both")
+
+# %%
+pretrained = backbones.load_backbone("course_resnet/both")
+scores = {"our live run": model, "the shipped checkpoint": pretrained}
+for name, network in scores.items():
+    print(f"{name}: {training.accuracy(network, valid, 32):.0%} of {len(valid)} valid photos")
+
+# %% [markdown]
+# ## Inside: one photo on its way
+#
+# Each stage turns maps into other maps. We send one photo through, and look at the channels that respond to it most.
+
+# %%
+photo = valid.only("frog")[[6]]
+maps, x = {}, pretrained.eval().preprocess(photo.images)
+with torch.no_grad():
+    for name in ("stem", "stage1", "stage2", "stage3"):
+        x = pretrained.get_submodule(name)(x)
+        maps[name] = x[0, x[0].mean((1, 2)).topk(6).indices]
+plots.maps(photo.images[0], maps, alt="One frog photo beside six channel maps each of stem and stages 1 to 3.")
+
+# %% [markdown]
+# **Takeaway.** The stem keeps the picture: edges, light and dark, colours. From stage to stage the maps get coarser.
+# The last ones no longer say what a spot looks like; they say that something is there.
+#
+# ## What does a channel like?
+#
+# A map shows one photo. The other way round tells more: for one channel, which photos excite it most? **Predict:** in
+# which stage will a row consist of photos of one class? Then move the slider.
+
+# %%
+looked_at = valid.take(run.few(200, quick=20), seed=run.seed)
+responses = features.by_stage(pretrained, looked_at, size=32)
+explorers.responses(responses, looked_at)
+
+# %% [markdown]
+# **Takeaway.** Rows of the stem share a colour or a brightness, whatever the photo shows. Rows of the last stage share
+# a class. General first, special later: that is why early stages are the ones we can always reuse.
+#
+# ## Does it see classes that it never learned?
+#
+# We take photos of the three *target* classes. The network turns each into 256 numbers; we draw the two directions in
+# which they differ most (PCA), before and after pretraining.
+
+# %%
+new = data.load("cifar10_photos", "valid").only(*sources.TARGETS["animals"]).take(run.few(150, quick=20), seed=run.seed)
+banks = {
+    "random weights": features.extract(untrained, new, size=32),
+    "pretrained on other classes": features.extract(pretrained, new, size=32),
+}
+points = {title: torch.from_numpy(PCA(2).fit_transform(bank.numpy())) for title, bank in banks.items()}
+plots.embeddings(points, new.labels, new.classes, alt="Target photos as points: mixed before, partly sorted after.")
+
+# %% [markdown]
+# Two directions out of 256 hide a lot. A number says more: how often does a photo's nearest neighbour, in all 256
+# directions, belong to the same class? Write it yourself.
+#
+# ### Exercise 1.1: do neighbours agree?
+#
+# Write `agreement(points, labels)`: the share of points whose nearest *other* point has the same label. Hint:
+# `torch.cdist(points, points)` gives all distances; `.fill_diagonal_(torch.inf)` forbids a point to be its own
+# neighbour.
+
+
+# %% tags=["exercise"]
+def agreement(points, labels): ...
+
+
+# %% tags=["solution"]
+def agreement(points, labels):
+    distances = torch.cdist(points, points).fill_diagonal_(torch.inf)
+    return (labels[distances.argmin(1)] == labels).float().mean()
+
+
+# %%
+checks.neighbour_agreement(agreement)
+
+# %%
+for title, bank in banks.items():
+    share = agreement(bank, new.labels)
+    print(f"{title}: {share:.0%}" if share is not None else f"{title}: write agreement() first")
+
+# %% [markdown]
+# Guessing would agree 1 time in 3.
+#
+# ## Save it for a stranger
+#
+# Weights alone are useless: which output is the frog? We save them as safetensors, which holds numbers and no code,
+# with a JSON card beside it. The file is written in one step: a crash leaves the old file or the new one.
+
+# %%
+card = {"classes": source.classes, "photos": 500 * len(source.classes), "recipe": vars(recipe)}
+path = cache_folder() / "checkpoints" / "my_first"
+checkpoints.save(path, model, card)
+again = checkpoints.load(path, backbones.course_resnet(classes=len(checkpoints.card(path)["classes"])))
+assert torch.equal(training.predict(again, photo, 32), training.predict(model, photo, 32))
+
+# %% [markdown]
+# The reloaded network gives the same numbers, bit for bit.
+#
+# ### Exercise 1.2: transplant a backbone
+#
+# Write `transplant(pretrained, new)`: copy every stage of `pretrained` into `new`, except the head, and return `new`.
+# Hint: `stage.state_dict()` and `stage.load_state_dict(...)` copy weights *and* batch-norm statistics;
+# `new.named_children()` lists the stages.
+
+
+# %% tags=["exercise"]
+def transplant(pretrained, new): ...
+
+
+# %% tags=["solution"]
+def transplant(pretrained, new):
+    for name, stage in new.named_children():
+        if name != "head":
+            stage.load_state_dict(pretrained.get_submodule(name).state_dict())
+    return new
+
+
+# %%
+checks.transplanted(transplant)
+
+# %% [markdown]
+# ## Does it pay?
+#
+# Twenty photos each of cat, deer and horse. One network starts from the checkpoint, with a fresh head; the other from
+# random weights. Same photos, same order, same number of epochs. **Guess** the distance between the two.
+
+# %%
+few = target.take(per_class=20, seed=run.seed)
+unseen = data.load("cifar10_photos", "valid").only(*few.classes)
+starts = {
+    "fine-tuned": (backbones.load_backbone("course_resnet/both", classes=3), 1.6e-2, 10),
+    "scratch": (backbones.course_resnet(classes=3), 1e-3, 1),
+}
+
+# %%
+mine = {}
+for name, (network, rate, ratio) in starts.items():
+    recipe = training.Recipe(epochs=run.few(20), rate=rate, head_ratio=ratio, batch=16, seed=run.seed)
+    training.fit(network, few, size=32, recipe=recipe)
+    mine[name] = training.accuracy(network, unseen, 32)
+    print(f"{name}: {mine[name]:.0%} of {len(unseen)} valid photos")
+
+# %% [markdown]
+# `head_ratio=10` lets the backbone move ten times as slowly as the head: it already knows something worth keeping.
+# Lesson 3 takes this up.
+#
+# One run is an anecdote. The stored rows repeat it with five draws of photos and five pretraining runs. Learning rates
+# were chosen on valid photos, six for each method. Scratch is shown with the same epochs and with ten times as many.
+
+# %%
+rows = data.results("lesson01")
+at_20 = {m: stats.mean_interval(r["test"]) for m, r in stats.select(rows, per_class=20).groupby("method")}
+plots.intervals(at_20, "accuracy with 20 photos per class", {} if run.quick else mine)
+
+# %%
+best_scratch = max((m for m in at_20 if m != "fine-tuned"), key=lambda m: at_20[m].mean)
+gain = stats.paired_difference(rows, "fine-tuned", "scratch", per_class=20)
+gain_best = stats.paired_difference(rows, "fine-tuned", best_scratch, per_class=20)
+print(f"gain over scratch at the same epochs: {gain}")
+print(f"gain over {best_scratch}: {gain_best}")
+
+# %%
+plots.label_curve(rows, mine=None if run.quick else {"our run": (20, mine["fine-tuned"])}, chance=1 / 3)
+
+# %% [markdown]
+# **Takeaway.** Five classes of other things make a better start than random weights, and the interval of the gain
+# tells how sure we can be of it at each size.
+#
+# ## Self-test
+#
+# Write your letters in place of `None` and run the cell.
+
+# %% tags=["exercise"]
+checks.self_test("01", None, None, None)
+
+# %% tags=["solution"]
+checks.self_test("01", "b", "a", "c")
+
+# %% tags=["result"]
+result(fine_tuned_20=mine["fine-tuned"], scratch_20=mine["scratch"], gain_20=gain, quick=run.quick)
+
+# %% [markdown]
+# ## Recap
+#
+# - **Pretraining** is ordinary training on a larger task. What we keep is the backbone.
+# - Early stages respond to colours and edges, late ones to things. Early means general.
+# - Features learned on other classes already sort new ones, a little. Fine-tuning does the rest.
+# - A checkpoint is **weights and a card**.
+#
+# Next: lesson 2 leaves the backbone as it is, and finds out how far that goes.
+#
+# ## References
+#
+# - K. He, X. Zhang, S. Ren, J. Sun, *Deep Residual Learning*, 2016, https://arxiv.org/abs/1512.03385.
+# - J. Yosinski, J. Clune, Y. Bengio, H. Lipson, *How transferable are features in deep neural networks?*, 2014,
+#   https://arxiv.org/abs/1411.1792.
+# - M. Zeiler and R. Fergus, *Visualizing and Understanding Convolutional Networks*, 2014,
+#   https://arxiv.org/abs/1311.2901.
+# - M. Mitchell and others, *Model Cards for Model Reporting*, 2019, https://arxiv.org/abs/1810.03993.

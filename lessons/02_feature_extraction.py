@@ -1,0 +1,255 @@
+# %% [markdown]
+# # 2 · How far do frozen features go?
+#
+# *25 minutes. On two CPU cores the cells take about a minute in all.*
+#
+# A network that has never seen our photos already turns them into something useful. In this lesson we
+#
+# - cut a network in two, and prove that nothing is lost at the cut;
+# - compute the frozen part **once**, and train heads in no time;
+# - find out which **stage** of the network our task needs;
+# - meet the mistake that silently ruins most frozen networks.
+
+# %% tags=["parameters"]
+profile = "auto"
+quick = False
+
+# %%
+import time
+
+import torch
+from torch import nn
+
+from transfer_utils import backbones, checks, data, explorers, features, freezing, plots, probes, stats, training
+from transfer_utils.settings import result, settings
+
+run = settings(profile, quick)
+print(run)
+
+# %%
+train, valid = data.load(run.photos, "train"), data.load(run.photos, "valid")
+backbone = backbones.load_backbone(run.backbone, pretrained=run.pretrained)
+print(backbone.stages)
+
+# %% [markdown]
+# ## Cut, and nothing is lost
+#
+# Our networks are rows of stages, so we can cut them between any two. The first part, the **prefix**, will be frozen.
+# The rest, the **suffix**, will train.
+
+# %%
+prefix, suffix = backbone.eval().split(after="pool")
+with torch.no_grad():
+    x = backbone.preprocess(features.resize(valid.images[:4], run.size))
+    whole, in_two = backbone(x), suffix(prefix(x))
+print("the same, bit for bit:", torch.equal(whole, in_two))  # NBVAL_CHECK_OUTPUT
+
+# %% [markdown]
+# If the prefix never changes, neither does its output. A photo has to pass it only once, however many heads we train,
+# and for however many epochs.
+#
+# **Guess:** ten photos per class, fifty epochs. How much of the time can we save by computing features once?
+
+# %%
+few = train.take(per_class=10, seed=run.seed)
+epochs = run.few(50)
+start = time.perf_counter()
+bank = features.extract(backbone, few, size=run.size, cache=False)
+once = time.perf_counter() - start
+
+# %%
+start = time.perf_counter()
+probe = probes.linear_probe(bank, few.labels)
+head_only = time.perf_counter() - start
+print(f"features: {once:.1f} s, then the head: {head_only:.2f} s")
+print(f"features again in each of {epochs} epochs: {epochs * once:.0f} s, {epochs * once / (once + head_only):.0f} x")
+
+# %% [markdown]
+# **Takeaway.** The backbone is nearly all of the work. `features.extract` does it once, and keeps the result on disk
+# under a key made of the weights, the photos, the size and the precision. Change one, and it computes anew.
+#
+# ## Ten photos per class
+
+# %%
+valid_bank = features.extract(backbone, valid, size=run.size)
+accuracy = probe.accuracy(valid_bank, valid.labels)
+print(f"{accuracy:.0%} of the valid photos, from 10 photos per class")
+
+# %% [markdown]
+# How much of that is the network? Logistic regression also works without one, on the raw pixels.
+
+# %%
+raw = probes.linear_probe(few.images.flatten(1).float(), few.labels)
+raw_accuracy = raw.accuracy(valid.images.flatten(1).float(), valid.labels)
+print(f"{raw_accuracy:.0%} of the valid photos, from raw pixels")
+
+# %% [markdown]
+# One number from one draw of one hundred photos is an anecdote. The stored rows hold five draws, judged on test
+# photos, for frozen features, for raw pixels, and for the same network trained from scratch (lesson 0).
+
+# %%
+rows = data.results("lesson02")
+curves = rows[rows["stage"].isin(["neck", "pixels"])].rename(columns={"stage": "method"})
+curves = curves.replace({"method": {"neck": "frozen features", "pixels": "raw pixels"}})
+scratch = data.results("lesson00").query("method != 'probe'")
+plots.label_curve(stats.stack(curves, scratch), mine=None if run.quick else {"our probe": (10, accuracy)}, chance=0.1)
+
+# %%
+gain = stats.paired_difference(curves, "frozen features", "raw pixels", per_class=10)
+print(f"frozen features minus raw pixels at 10 photos per class: {gain}")
+
+# %% [markdown]
+# **Takeaway.** Frozen features climb steeply with the first few photos. What the network brings along is worth more
+# than all the photos we could add on the left of this picture.
+#
+# ## Which stage?
+#
+# The last stage has seen the most of the network, but it was made for ImageNet's question, not for ours. **Predict:**
+# is the last stage best? Always? Draw your curve from stem to neck before you run the cell.
+
+# %%
+at_50 = {s: stats.mean_interval(r["test"]) for s, r in stats.select(rows, per_class=50).groupby("stage", sort=False)}
+plots.intervals(at_50, "accuracy of a probe on each stage, 50 photos per class")
+
+# %% [markdown]
+# **Takeaway.** Accuracy rises from stage to stage: edges and colours, then textures, then parts and things. Raw pixels
+# and early stages need many more photos to say the same.
+#
+# Now explore: choose a stage and a number of photos. Below the chart, each row starts with one valid photo, followed
+# by the photos that this stage finds most alike. A dashed frame marks another class.
+
+# %%
+looked_at = valid.take(run.few(100, quick=12), seed=run.seed)
+lite0 = backbones.load_backbone("efficientnet_lite0")
+banks = features.by_stage(lite0, looked_at, size=96)
+banks["pixels"] = looked_at.images.flatten(1).float()
+first_of_each = [int((looked_at.labels == label).nonzero()[0]) for label in (0, 3, 4, 7, 8, 9)]
+explorers.stages(rows, banks, looked_at, first_of_each)
+
+# %% [markdown]
+# **Takeaway.** For the stem, a neighbour is a photo with the same colours: blue sky goes with blue sea. For the neck, a
+# neighbour is the same kind of thing.
+#
+# ### Exercise 2.1: choose a stage without cheating
+#
+# Write `best_stage(rows, per_class)`: return the stage to use, and its mean accuracy on test photos. Hint:
+# `rows.groupby("stage")["valid"].mean().idxmax()`. Which column may you choose by?
+
+
+# %% tags=["exercise"]
+def best_stage(rows, per_class): ...
+
+
+# %% tags=["solution"]
+def best_stage(rows, per_class):
+    same_size = rows[rows["per_class"] == per_class]
+    means = same_size.groupby("stage")[["valid", "test"]].mean()
+    chosen = means["valid"].idxmax()
+    return chosen, means.loc[chosen, "test"]
+
+
+# %%
+checks.best_stage(best_stage)
+
+# %%
+{size: best_stage(rows, size) for size in (1, 10, 100)}
+
+# %% [markdown]
+# ## The batch-norm trap
+#
+# "Frozen" sounds like one promise. It is three: no gradient reaches the weights, the optimiser does not hold them, and
+# **batch-norm** does not update its running statistics. Most people keep the first, and forget the third. We do, too:
+
+# %%
+careless = backbones.load_backbone("course_resnet/both", classes=3)
+for name, parameter in careless.named_parameters():
+    parameter.requires_grad_(name.startswith("head."))
+before = {name: tensor.clone() for name, tensor in careless.state_dict().items() if not name.startswith("head.")}
+
+# %% [markdown]
+# No weight of the backbone can move now. We run some batches in training mode, as every training loop does, on photos
+# that are darker than the ones it was pretrained on. We do not even take a step. **What can change?**
+
+# %%
+animals = train.only("cat", "deer", "horse").take(run.few(100, quick=20), seed=run.seed)
+dark = (animals.images * 0.4).byte()
+careless.train()
+with torch.no_grad():
+    for batch in dark.split(50):
+        careless(careless.preprocess(batch))
+moved = freezing.drift(before, careless.state_dict())
+print(f"{len(moved)} tensors moved, for example:")
+print({name: round(change, 3) for name, change in list(moved.items())[:3]})
+
+# %% [markdown]
+# Not one weight is among them. Batch-norm's running means and variances are **buffers**: no gradient, no optimiser,
+# and yet they move whenever the network runs in training mode. Features that we computed yesterday no longer belong to
+# this network.
+#
+# `model.eval()` stops it, until somebody calls `model.train()`. `freezing.freeze` keeps the promise for good:
+
+# %%
+careful = backbones.load_backbone("course_resnet/both", classes=3)
+freezing.freeze(careful, through="pool")
+before = freezing.frozen_state(careful)
+training.fit(careful, animals, size=32, recipe=training.Recipe(epochs=run.few(10), rate=1e-2, batch=32))
+careful.train()(careful.preprocess(dark[:50]))
+drift = freezing.drift(before, careful)
+assert drift == {}
+print("tensors and buffers that moved in training:", len(drift))  # NBVAL_CHECK_OUTPUT
+
+# %%
+plots.network(careful)
+
+# %% [markdown]
+# ### Exercise 2.2: freeze it yourself
+#
+# Write `freeze(model)` so that all promises hold, even after `model.train()`. Return the model. Hint: a model's
+# `train` method can be replaced, like any attribute.
+
+
+# %% tags=["exercise"]
+def freeze(model): ...
+
+
+# %% tags=["solution"]
+def freeze(model):
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    model.eval()
+    model.train = lambda mode=True: model  # the promise survives the next model.train()
+    return model
+
+
+# %%
+checks.frozen(freeze)
+
+# %% [markdown]
+# ## Self-test
+#
+# Write your letters in place of `None` and run the cell.
+
+# %% tags=["exercise"]
+checks.self_test("02", None, None, None)
+
+# %% tags=["solution"]
+checks.self_test("02", "a", "b", "c")
+
+# %% tags=["result"]
+result(probe_10=accuracy, pixels_10=raw_accuracy, gain_10=gain, drift=len(drift), quick=run.quick)
+
+# %% [markdown]
+# ## Recap
+#
+# - Cut the network, run the **prefix once**, keep its features, train as many heads as you like.
+# - Later stages need fewer photos, for tasks like this one. Which stage is best is a measurement: **choose on valid,
+#   report on test**.
+# - Frozen means three things. **Buffers** count.
+#
+# ## References
+#
+# - J. Donahue and others, *DeCAF: A Deep Convolutional Activation Feature*, 2014, https://arxiv.org/abs/1310.1531.
+# - A. Razavian and others, *CNN Features off-the-shelf*, 2014, https://arxiv.org/abs/1403.6382.
+# - G. Alain and Y. Bengio, *Understanding intermediate layers using linear classifier probes*, 2016,
+#   https://arxiv.org/abs/1610.01644.
+# - S. Ioffe and C. Szegedy, *Batch Normalization*, 2015, https://arxiv.org/abs/1502.03167.

@@ -1,0 +1,67 @@
+"""Run every lesson as shipped, from start to end, and say how it went (`make course`).
+
+usage: python tools/course.py [LESSON ...]
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import papermill
+from papermill.exceptions import PapermillExecutionError
+
+ROOT = Path(__file__).parent.parent
+OUT = ROOT / "build" / "course"
+CELL_TIMEOUT = 600  # seconds
+
+
+def headline(path: Path) -> str:
+    """The first number that the lesson's result cell printed, with its name."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        for output in cell.get("outputs", []):
+            text = output.get("text", "")
+            if "result" in cell.metadata.get("tags", []) and text.startswith("{"):
+                name, value = next(iter(json.loads(text)["result"].items()))
+                return f"{name} = {value:.1%}" if isinstance(value, float) else f"{name} = {value}"
+    return "no result cell"
+
+
+def explain(name: str, error: Exception) -> str:
+    """Which lesson, which cell, which error."""
+    if not isinstance(error, PapermillExecutionError):
+        return f"{name} stopped: {type(error).__name__}: {error}"
+    first = error.source.strip().splitlines()[0]
+    return f"{name} stopped in cell {error.cell_index} (`{first}`): {error.ename}: {error.evalue}"
+
+
+def run(source: Path) -> tuple[float, str]:
+    """Execute one notebook into build/course/; returns seconds and headline. The source stays as it is."""
+    target = OUT / source.name
+    started = time.perf_counter()
+    papermill.execute_notebook(source, target, cwd=ROOT, execution_timeout=CELL_TIMEOUT, kernel_name="python3")
+    return time.perf_counter() - started, headline(target)
+
+
+def main(wanted: list[str]) -> int:
+    OUT.mkdir(parents=True, exist_ok=True)
+    sources = [path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if not wanted or path.stem in wanted]
+    table: list[tuple[str, str, str]] = []
+    for number, source in enumerate(sources, start=1):
+        print(f"[{number}/{len(sources)}] {source.stem}", flush=True)
+        try:
+            seconds, number_found = run(source)
+        except Exception as error:
+            print(explain(source.stem, error), file=sys.stderr)
+            print(f"What it had done so far is in {OUT / source.name}", file=sys.stderr)
+            return 1
+        table.append((source.stem, f"{seconds:.0f}", number_found))
+    print(f"\n{'lesson':<28}{'seconds':>8}   headline number")
+    for lesson, seconds_text, number_found in table:
+        print(f"{lesson:<28}{seconds_text:>8}   {number_found}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,249 @@
+"""Exercise checks: each runs the learner's function, and says what is wrong and where to look."""
+
+import functools
+import traceback
+from collections.abc import Callable
+
+import pandas as pd
+import torch
+from IPython.display import HTML
+from torch import Tensor, nn
+
+from transfer_utils import backbones, data, features, freezing, probes
+from transfer_utils.quizzes import QUIZZES, Question
+
+
+class NotYet(Exception):
+    """An answer that is not right yet: what was seen, and a hint."""
+
+    def __init__(self, seen: str, hint: str):
+        super().__init__(f"{seen}\nHint: {hint}")
+
+
+def check(examine: Callable[[Callable], str]) -> Callable[[Callable], None]:
+    """Turn examine(answer) -> praise, which raises NotYet, into a check that prints one verdict and never raises."""
+
+    @functools.wraps(examine)
+    def report(answer: Callable) -> None:
+        name = getattr(answer, "__name__", repr(answer))
+        if not callable(answer):
+            print(
+                f"Not yet: the check needs the function itself, and got {name}.\nHint: write its name without brackets."
+            )
+            return
+        try:
+            with torch.random.fork_rng(devices=[]):
+                print(f"Right: {examine(answer)}")
+        except NotYet as verdict:
+            print(f"Not yet: {verdict}")
+        except Exception as error:
+            line = traceback.extract_tb(error.__traceback__)[-1]
+            print(
+                f"Not yet: {name}() stopped with {type(error).__name__}: {error}\n"
+                f"Hint: it happened at `{line.line}`; print the values in that line just before it."
+            )
+
+    return report
+
+
+def _filled(value: object, answer: Callable, hint: str) -> None:
+    if value is None or value is Ellipsis:
+        raise NotYet(f"{answer.__name__}() returned {value}.", hint)
+
+
+# --- lesson 00 ------------------------------------------------------------------------------------------------------
+
+
+@check
+def ten_classes(answer: Callable) -> str:
+    """The learner's network has the ImageNet backbone, unchanged, and a fresh head for ten classes."""
+    model = answer()
+    _filled(model, answer, "return a model; load_backbone(name, classes=...) makes one with a fresh head.")
+    original = backbones.load_backbone("efficientnet_lite0").state_dict()
+    outputs = model.head.out_features if isinstance(getattr(model, "head", None), nn.Linear) else None
+    if outputs == 1000:
+        raise NotYet("the head still has ImageNet's 1000 outputs.", "say how many classes our photos have.")
+    if outputs != 10:
+        raise NotYet(f"the head has {outputs} outputs, and our photos have 10 classes.", "look at len(photos.classes).")
+    changed = [
+        n for n, t in model.state_dict().items() if not n.startswith("head.") and not torch.equal(t, original[n])
+    ]
+    if changed:
+        raise NotYet(
+            f"{changed[0]} differs from ImageNet's weights.", "pretrained=False gives random weights; leave it out."
+        )
+    return "ImageNet's backbone, and a new head with ten outputs."
+
+
+@check
+def accuracy_with(answer: Callable) -> str:
+    """The learner's accuracy_with(per_class) draws, fits and measures on valid photos."""
+    reference = {count: _probe_accuracy(count) for count in (2, 5)}
+    for count, expected in reference.items():
+        found = answer(count)
+        _filled(found, answer, "draw photos with photos.take(per_class, seed=0), fit a probe, return its accuracy.")
+        if found == 1.0:
+            raise NotYet(
+                f"accuracy_with({count}) is 100 %.", "the probe has seen those photos; measure on valid photos instead."
+            )
+        if abs(float(found) - expected) > 0.02:
+            raise NotYet(
+                f"accuracy_with({count}) gave {float(found):.1%}; we get {expected:.1%}.",
+                "use seed=0, the frozen features of exactly these photos, and probes.linear_probe as it is.",
+            )
+    return f"from {reference[2]:.0%} with 2 photos per class to {reference[5]:.0%} with 5."
+
+
+def _probe_accuracy(per_class: int) -> float:
+    backbone = backbones.load_backbone("efficientnet_lite0")
+    few, valid = data.load("cifar10_photos", "train").take(per_class, seed=0), data.load("cifar10_photos", "valid")
+    bank, valid_bank = (features.extract(backbone, photos, size=96) for photos in (few, valid))
+    return probes.linear_probe(bank, few.labels).accuracy(valid_bank, valid.labels)
+
+
+# --- lesson 01 ------------------------------------------------------------------------------------------------------
+
+
+@check
+def transplanted(answer: Callable) -> str:
+    """The learner's transplant(pretrained, new) copies every stage but the head."""
+    torch.manual_seed(1)
+    pretrained, new = backbones.course_resnet(5), backbones.course_resnet(3)
+    for buffer in (b for b in pretrained.buffers() if b.is_floating_point()):
+        buffer.add_(0.5)  # statistics that a fresh network does not have
+    before = {name: tensor.clone() for name, tensor in new.head.state_dict().items()}
+    given = {name: tensor.clone() for name, tensor in pretrained.state_dict().items()}
+    result = answer(pretrained, new)
+    _filled(result, answer, "return the new network when its stages are filled.")
+    if result.head.out_features != 3:
+        raise NotYet("the head came along: it answers the old question.", "skip the stage named 'head'.")
+    if freezing.drift(given, pretrained.state_dict()):
+        raise NotYet("the pretrained network changed.", "load into the new network, not into the old one.")
+    for name, tensor in result.state_dict().items():
+        if name.startswith("head."):
+            if not torch.equal(tensor, before[name.removeprefix("head.")]):
+                raise NotYet("the new head changed.", "leave the head as it is: it will be trained.")
+        elif not torch.equal(tensor, given[name]):
+            kind = "statistic" if "running" in name or "tracked" in name else "weight"
+            raise NotYet(
+                f"the {kind} {name} was not copied.",
+                "state_dict() holds the weights and the batch-norm statistics; parameters() holds only weights.",
+            )
+    return "every weight and every batch-norm statistic came along, and the head stayed new."
+
+
+@check
+def neighbour_agreement(answer: Callable) -> str:
+    """The learner's agreement(points, labels): the share of points whose nearest other point has their label."""
+    generator = torch.Generator().manual_seed(0)
+    points, labels = torch.randn(60, 4, generator=generator), torch.arange(60) % 3
+    points[:, 0] += labels * 1.5
+    expected = _agreement(points, labels)
+    found = answer(points, labels)
+    _filled(found, answer, "torch.cdist(points, points) holds every distance; argmin(1) finds the nearest.")
+    if float(found) == 1.0:
+        raise NotYet("every point agrees.", "each point's nearest point is itself; set the diagonal to infinity first.")
+    if abs(float(found) - expected) > 1e-4:
+        raise NotYet(
+            f"on our test points it gave {float(found):.3f}; the share is {expected:.3f}.",
+            "compare labels[nearest] with labels, and take the mean.",
+        )
+    return "the nearest other point, and the share that agrees."
+
+
+def _agreement(points: Tensor, labels: Tensor) -> float:
+    distances = torch.cdist(points, points).fill_diagonal_(torch.inf)
+    return (labels[distances.argmin(1)] == labels).float().mean().item()
+
+
+# --- lesson 02 ------------------------------------------------------------------------------------------------------
+
+
+@check
+def frozen(answer: Callable) -> str:
+    """The learner's freeze(model) keeps all three promises, even after model.train()."""
+    torch.manual_seed(2)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.LazyLinear(4))
+    photos = torch.randn(16, 3, 8, 8) + 2
+    model(photos)
+    result = answer(model)
+    _filled(result, answer, "return the model that you were given.")
+    before = {name: tensor.clone() for name, tensor in result.state_dict().items()}
+    trainable = [name for name, p in result.named_parameters() if p.requires_grad]
+    if trainable:
+        raise NotYet(
+            f"gradients still reach {len(trainable)} tensors (first: {trainable[0]}).",
+            "which attribute of a parameter tells autograd to leave it alone?",
+        )
+    result(photos)
+    _statistics_held(before, result, "which switch decides whether batch-norm uses its stored statistics?")
+    result.train()
+    result(photos)
+    _statistics_held(before, result, "model.train() turned your eval() back. Give the model a train() that does not.")
+    return "all three promises hold, and still hold after model.train()."
+
+
+def _statistics_held(before: dict[str, Tensor], model: nn.Module, hint: str) -> None:
+    moved = freezing.drift(before, model.state_dict())
+    if moved:
+        raise NotYet(
+            f"the weights held still, but {len(moved)} batch-norm values moved (first: {next(iter(moved))}).", hint
+        )
+
+
+@check
+def best_stage(answer: Callable) -> str:
+    """The learner's best_stage(rows, per_class) chooses on valid and reports test."""
+    made = [("early", 0.40, 0.48), ("middle", 0.62, 0.55), ("late", 0.58, 0.66)]
+    rows = pd.DataFrame(
+        {"stage": stage, "per_class": size, "seed": seed, "valid": valid + shift, "test": test + shift}
+        for stage, valid, test in made
+        for size, shift in ((10, 0.0), (50, 0.1))
+        for seed in range(3)
+    )
+    rows.loc[(rows.stage == "early") & (rows.per_class == 50), "valid"] = 0.95
+    found = answer(rows, 10)
+    _filled(found, answer, "return two things: the stage's name and its mean test accuracy.")
+    if not isinstance(found, tuple) or len(found) != 2:
+        raise NotYet(f"it returned {found!r}.", "return a pair: return stage, accuracy")
+    stage, accuracy = found
+    if stage == "late":
+        raise NotYet(
+            "it chose by accuracy on test photos.",
+            "what we choose by is no longer unseen. Choose by the column 'valid'.",
+        )
+    if stage == "early":
+        raise NotYet("it mixed rows of different sizes.", "keep only the rows with this per_class first.")
+    if stage != "middle" or abs(float(accuracy) - 0.55) > 1e-6:
+        raise NotYet(
+            f"on our made-up rows it gave {stage!r} and {float(accuracy):.3f}.",
+            "group by stage, average 'valid', take the largest; then average 'test' of that stage.",
+        )
+    return "chosen on valid photos, reported on test photos."
+
+
+# --- self-tests -----------------------------------------------------------------------------------------------------
+
+
+def self_test(lesson: str, *answers: str | None) -> HTML:
+    """The questions of a lesson's self-test with feedback on the answers given so far, for example 'b', None, 'a'."""
+    parts = []
+    for number, question in enumerate(QUIZZES[lesson], start=1):
+        answer = answers[number - 1] if number <= len(answers) else None
+        options = "".join(f"<li>{text}</li>" for text, _ in question.options)
+        parts.append(
+            f"<p><b>Question {number}.</b> {question.text}</p>"
+            f'<ol style="list-style-type: lower-alpha">{options}</ol><p><i>{_feedback(question, answer)}</i></p>'
+        )
+    return HTML("".join(parts))
+
+
+def _feedback(question: Question, answer: str | None) -> str:
+    letters = "abcdefgh"[: len(question.options)]
+    if answer is None:
+        return "No answer yet."
+    if answer not in letters or len(answer) != 1:
+        return f"{answer!r} is not one of the letters {', '.join(letters)}."
+    position = letters.index(answer)
+    verdict = "Right." if position == question.right else "Not quite."
+    return f"{answer}: {verdict} {question.options[position][1]}"

@@ -1,0 +1,141 @@
+// An explorer over stored results: every state was computed beforehand, so the page draws it without asking Python.
+const NS = "http://www.w3.org/2000/svg";
+const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#767676", "#9B8816", "#8C564B", "#A0A4FF"];
+const DASHES = ["", "6 3", "6 2 2 2", "2 3", "10 3", "4 2 1 2", "1 2", "12 4", "3 3", "8 2 1 2"];
+const STYLE = `
+.tl-explorer { font: 14px/1.45 system-ui, "DejaVu Sans", sans-serif; max-width: 900px; color: inherit; padding: 4px 2px; }
+.tl-explorer .tl-controls { display: flex; flex-wrap: wrap; gap: 6px 28px; margin-bottom: 8px; }
+.tl-explorer label { display: block; width: 240px; }
+.tl-explorer label span { display: flex; justify-content: space-between; }
+.tl-explorer output { font-weight: 600; font-variant-numeric: tabular-nums; }
+.tl-explorer input[type=range] { width: 100%; accent-color: #0072B2; }
+.tl-explorer p { margin: 6px 0; min-height: 2.9em; }
+.tl-explorer svg { width: 100%; height: auto; display: block; }
+.tl-explorer svg text { font: 12px system-ui, "DejaVu Sans", sans-serif; fill: currentColor; }
+.tl-explorer .tl-axis { stroke: currentColor; opacity: .45; fill: none; }
+.tl-explorer .tl-grid { stroke: currentColor; opacity: .13; }
+`;
+
+function node(parent, name, attributes = {}, text) {
+  const made = document.createElementNS(NS, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  if (text !== undefined) made.textContent = text;
+  parent.append(made);
+  return made;
+}
+
+function svg(parent, width, height, title) {
+  const drawn = node(parent, "svg", { viewBox: `0 0 ${width} ${height}`, role: "img" });
+  node(drawn, "title", {}, title);
+  return drawn;
+}
+
+function drawChart(parent, chart, mark, sentence) {
+  const width = 860, height = 290, left = 62, right = 190, top = 12, bottom = 44;
+  const drawn = svg(parent, width, height, `${chart.ylabel} against ${chart.xlabel}. ${sentence}`);
+  const most = Math.max(...chart.lines.flatMap((line) => line.high));
+  const limit = Math.min(1, Math.ceil(most * 10) / 10);
+  const x = (i) => left + (width - left - right) * (chart.x.length > 1 ? i / (chart.x.length - 1) : 0.5);
+  const y = (value) => height - bottom - (height - top - bottom) * value / limit;
+  for (let tick = 0; tick <= limit + 1e-9; tick += 0.2) {
+    node(drawn, "path", { class: "tl-grid", d: `M${left} ${y(tick)}H${width - right}` });
+    node(drawn, "text", { x: left - 8, y: y(tick) + 4, "text-anchor": "end" }, `${Math.round(tick * 100)} %`);
+  }
+  chart.x.forEach((label, i) => node(drawn, "text", { x: x(i), y: height - bottom + 17, "text-anchor": "middle" }, label));
+  node(drawn, "path", { class: "tl-axis", d: `M${left} ${top}V${height - bottom}H${width - right}` });
+  node(drawn, "text", { x: (left + width - right) / 2, y: height - 6, "text-anchor": "middle" }, chart.xlabel);
+  chart.lines.forEach((line, k) => {
+    const chosen = k === mark.line;
+    const points = line.mean.map((value, i) => `${x(i)},${y(value)}`).join(" ");
+    if (chosen) {
+      const upper = line.high.map((v, i) => `${x(i)},${y(v)}`), lower = line.low.map((v, i) => `${x(i)},${y(v)}`);
+      node(drawn, "polygon", { points: [...upper, ...lower.reverse()].join(" "), fill: COLOURS[k], opacity: 0.2 });
+    }
+    node(drawn, "polyline", { points, fill: "none", stroke: COLOURS[k], "stroke-dasharray": DASHES[k],
+                              "stroke-width": chosen ? 3.5 : 1.5, opacity: chosen ? 1 : 0.7 });
+  });
+  // Names stand at the line ends, pushed apart where lines end close together.
+  const names = chart.lines.map((line, k) => ({ k, name: line.name, at: y(line.mean[line.mean.length - 1]) }));
+  names.sort((a, b) => a.at - b.at);
+  names.forEach((n, i) => { if (i) n.at = Math.max(n.at, names[i - 1].at + 14); });
+  const over = Math.max(0, names[names.length - 1].at - (height - bottom));
+  names.forEach((n) => node(drawn, "text", { x: width - right + 10, y: n.at - over + 4,
+    "font-weight": n.k === mark.line ? 700 : 400 }, (n.k === mark.line ? "● " : "") + n.name));
+  const line = chart.lines[mark.line];
+  node(drawn, "circle", { cx: x(mark.x), cy: y(line.mean[mark.x]), r: 7, fill: COLOURS[mark.line],
+                          stroke: "currentColor", "stroke-width": 2 });
+}
+
+function drawTiles(parent, rows, sprite, sentence) {
+  const side = 46, gap = 4, label = 118, across = Math.max(...rows.map((row) => row.tiles.length));
+  const width = 860, height = rows.length * (side + gap) + gap;
+  const drawn = svg(parent, width, height, rows.map((row) => row.label + ": " + row.words).join(". ") || sentence);
+  rows.forEach((row, r) => {
+    const top = gap + r * (side + gap);
+    node(drawn, "text", { x: label - 10, y: top + side / 2 + 4, "text-anchor": "end" }, row.label);
+    row.tiles.forEach((tile, c) => {
+      const space = c >= row.gap ? 16 : 0;
+      const box = node(drawn, "svg", { x: label + c * (side + gap) + space, y: top, width: side, height: side,
+        viewBox: `${(tile % sprite.columns) * sprite.side} ${Math.floor(tile / sprite.columns) * sprite.side} ${sprite.side} ${sprite.side}` });
+      node(box, "image", { href: sprite.url, width: sprite.columns * sprite.side, height: sprite.rows * sprite.side,
+                           style: "image-rendering: pixelated" });
+      if ((row.wrong || []).includes(c)) {
+        node(drawn, "rect", { x: label + c * (side + gap) + space + 1, y: top + 1, width: side - 2, height: side - 2, fill: "none",
+                              stroke: "#D55E00", "stroke-width": 3, "stroke-dasharray": "5 3" });
+      }
+    });
+  });
+}
+
+function render({ model, el }) {
+  const box = document.createElement("div");
+  box.className = "tl-explorer";
+  box.setAttribute("role", "group");
+  box.setAttribute("aria-label", model.get("title"));
+  const style = document.createElement("style");
+  style.textContent = STYLE;
+  const controls = document.createElement("div");
+  controls.className = "tl-controls";
+  const sentence = document.createElement("p");
+  sentence.setAttribute("role", "status");
+  const pictures = document.createElement("div");
+  box.append(style, controls, sentence, pictures);
+  el.append(box);
+
+  const inputs = model.get("controls").map((control, position) => {
+    const label = document.createElement("label"), line = document.createElement("span");
+    const name = document.createElement("span"), value = document.createElement("output"), input = document.createElement("input");
+    name.textContent = control.label;
+    line.append(name, value);
+    Object.assign(input, { type: "range", min: 0, max: control.options.length - 1, step: 1 });
+    // On the input itself: otherwise Notebook 7 takes the arrow keys for its own shortcuts.
+    input.dataset.lmSuppressShortcuts = "true";
+    input.addEventListener("input", () => {
+      const state = [...model.get("state")];
+      state[position] = Number(input.value);
+      model.set("state", state);
+      draw();
+    });
+    input.addEventListener("change", () => model.save_changes());
+    label.append(line, input);
+    controls.append(label);
+    return { input, value, options: control.options };
+  });
+
+  function draw() {
+    const state = model.get("state"), frame = model.get("frames")[state.join(",")], chart = model.get("chart");
+    inputs.forEach(({ input, value, options }, i) => {
+      input.value = state[i];
+      value.textContent = options[state[i]];
+      input.setAttribute("aria-valuetext", options[state[i]]);
+    });
+    sentence.textContent = frame.sentence;
+    pictures.replaceChildren();
+    if (chart.lines) drawChart(pictures, chart, frame.mark, frame.sentence);
+    if (frame.rows) drawTiles(pictures, frame.rows, model.get("sprite"), frame.sentence);
+  }
+  model.on("change:state", draw);
+  draw();
+}
+
+export default { render };

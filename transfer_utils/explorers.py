@@ -1,0 +1,115 @@
+"""The explorers of the lessons: stored rows and photos, turned into what the widget shows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from transfer_utils import stats
+from transfer_utils.data import ImageSet
+from transfer_utils.widgets import Explorer, explore
+
+
+def label_curve(rows: pd.DataFrame, line: str, title: str) -> Explorer:
+    """Accuracy of stored rows: sliders for the line and for photos per class."""
+    chart = _lines(rows, line)
+    names, sizes = [drawn["name"] for drawn in chart["lines"]], chart["x"]
+    return explore(
+        title,
+        {line: names, "photos per class": sizes},
+        lambda i, j: {"sentence": _accuracy_sentence(chart, i, j), "mark": {"line": i, "x": j}},
+        chart,
+    )
+
+
+def stages(rows: pd.DataFrame, banks: dict[str, Tensor], photos: ImageSet, queries: Sequence[int]) -> Explorer:
+    """Stage by photos per class: accuracy of a probe, and the photos that each stage finds most alike.
+
+    rows: columns stage, per_class, test. banks: {stage: features (N, D) of the photos}. queries: positions in photos.
+    """
+    chart = _lines(rows, "stage")
+    names = [line["name"] for line in chart["lines"]]
+    found = {stage: nearest(banks[stage], queries) for stage in names}
+    used = sorted({*queries, *(int(i) for hits in found.values() for i in hits.flatten())})
+    tile = {position: i for i, position in enumerate(used)}
+
+    def frame(i: int, j: int) -> dict[str, Any]:
+        shown, right = [], 0
+        for query, hits in zip(queries, found[names[i]].tolist(), strict=True):
+            name = photos.classes[photos.labels[query]]
+            wrong = [c + 1 for c, hit in enumerate(hits) if photos.labels[hit] != photos.labels[query]]
+            right += len(hits) - len(wrong)
+            words = f"{len(hits) - len(wrong)} of {len(hits)} neighbours are the same class"
+            tiles = [tile[p] for p in (query, *hits)]
+            shown.append({"label": name, "words": words, "tiles": tiles, "gap": 1, "wrong": wrong})
+        of = found[names[i]].numel()
+        note = f"{right} of the {of} neighbours below are of the same class; dashed frames mark the others."
+        return {"sentence": f"{_accuracy_sentence(chart, i, j)} {note}", "mark": {"line": i, "x": j}, "rows": shown}
+
+    controls = {"stage": names, "photos per class": chart["x"]}
+    return explore(
+        "Stage explorer", controls, frame, chart, photos.images[used], [len(names) - 1, len(chart["x"]) // 2]
+    )
+
+
+def responses(peaks: dict[str, Tensor], photos: ImageSet, channels: int = 6, most: int = 10) -> Explorer:
+    """Slider over stages: for some channels of each, the photos that excite them most.
+
+    peaks: {stage: (N, C) mean response of each channel to each photo}.
+    """
+    names = list(peaks)
+    chosen = {stage: _top_photos(peaks[stage], channels, most) for stage in names}
+    used = sorted({int(i) for tops in chosen.values() for top in tops.values() for i in top})
+    tile = {position: i for i, position in enumerate(used)}
+
+    def frame(i: int) -> dict[str, Any]:
+        shown, pure = [], 0
+        for channel, top in chosen[names[i]].items():
+            labels = photos.labels[top]
+            name, count = photos.classes[int(labels.mode().values)], int((labels == labels.mode().values).sum())
+            pure += count
+            words = f"{count} of {len(top)} are {name} photos"
+            tiles = [tile[int(p)] for p in top]
+            shown.append({"label": f"channel {channel}", "words": words, "tiles": tiles, "gap": most})
+        share = pure / (len(shown) * most)
+        sentence = f"{names[i]}: each row holds the photos that excite one channel most. On average {share:.0%} of a "
+        return {"sentence": sentence + "row belong to its most frequent class.", "rows": shown}
+
+    return explore("What each stage responds to", {"stage": names}, frame, images=photos.images[used])
+
+
+def nearest(bank: Tensor, queries: Sequence[int], count: int = 8) -> Tensor:
+    """The positions of the `count` most similar other rows (cosine) of bank (N, D) for each query: (queries, count)."""
+    centred = normalize(bank - bank.mean(0), dim=1)
+    similarity = centred[list(queries)] @ centred.T
+    similarity[torch.arange(len(queries)), list(queries)] = -torch.inf
+    return similarity.topk(count, dim=1).indices
+
+
+def _top_photos(response: Tensor, channels: int, most: int) -> dict[int, Tensor]:
+    # The channels that differ most between photos, relative to their own level, say most about what they look for.
+    contrast = response.std(0) / response.abs().mean(0).clamp_min(1e-6)
+    return {int(c): response[:, c].topk(most).indices for c in contrast.topk(channels).indices.sort().values}
+
+
+def _accuracy_sentence(chart: dict[str, Any], line: int, x: int) -> str:
+    drawn = chart["lines"][line]
+    mean, low, high = (drawn[key][x] for key in ("mean", "low", "high"))
+    size = chart["x"][x]
+    return (
+        f"{drawn['name']}, {size} photos per class: {mean:.1%} of test photos, 95 % interval {low:.1%} to {high:.1%}."
+    )
+
+
+def _lines(rows: pd.DataFrame, line: str, value: str = "test") -> dict[str, Any]:
+    """A chart of accuracy against photos per class with one line for each value of a column of the stored rows."""
+    summary = stats.summarise(rows, line, "per_class", value=value)
+    drawn = []
+    for name, part in summary.groupby(line, sort=False):
+        part = part.sort_values("per_class")
+        drawn.append({"name": str(name), **{c: part[c].round(4).tolist() for c in ("mean", "low", "high")}})
+    sizes = [str(size) for size in sorted(rows["per_class"].unique())]
+    return {"x": sizes, "xlabel": "photos per class", "ylabel": f"accuracy on {value} photos", "lines": drawn}

@@ -1,0 +1,205 @@
+"""The figures of the course: each with alt text, in colours and shapes that colour-blind readers can tell apart."""
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+from torch import Tensor
+
+from transfer_utils import freezing, stats
+from transfer_utils.backbones import StagedModel
+from transfer_utils.data import ImageSet
+
+# Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), each colour with a marker and a line of its own.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F", "#8C564B", "#BCBD22")
+MARKERS = "osD^vP*Xph"
+LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (7, 2)), (0, (2, 2)), (0, (9, 1, 1, 1)))
+FROZEN, TRAINS = "#DBEAFE", "#FDEBD3"
+
+
+def picture(figure: Figure, alt: str) -> HTML:
+    """The figure as an <img> with alt text, which JupyterLab, Colab and web pages all keep."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=90, bbox_inches="tight", facecolor="white")
+    plt.close(figure)
+    code = base64.b64encode(buffer.getvalue()).decode()
+    return HTML(f'<img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{code}">')
+
+
+def _axes(width: float = 7, height: float = 4, **names: str) -> tuple[Figure, Axes]:
+    figure, axes = plt.subplots(figsize=(width, height))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set(**names)
+    return figure, axes
+
+
+# --- photos -----------------------------------------------------------------------------------------------------
+
+
+def photo_rows(rows: Sequence[tuple[str, Tensor]], alt: str, side: float = 0.62) -> HTML:
+    """Rows of photos: a label at the left, then uint8 photos (N, 3, H, W)."""
+    columns = max(len(photos) for _, photos in rows)
+    figure, grid = plt.subplots(
+        len(rows), columns, figsize=(columns * side + 1.2, len(rows) * side), squeeze=False, layout="constrained"
+    )
+    for (label, photos), line in zip(rows, grid, strict=True):
+        for axes in line:
+            axes.set_axis_off()
+        for photo, axes in zip(photos, line, strict=False):
+            axes.imshow(photo.permute(1, 2, 0).numpy())
+        line[0].text(-0.15, 0.5, label, ha="right", va="center", transform=line[0].transAxes, fontsize=9)
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01)
+    return picture(figure, alt)
+
+
+def photos(images: ImageSet, per_class: int = 8) -> HTML:
+    """The first photos of each class, one row a class."""
+    rows = [(name, images.images[images.labels == i][:per_class]) for i, name in enumerate(images.classes)]
+    return photo_rows(rows, f"{per_class} example photos of each class: {', '.join(images.classes)}.")
+
+
+def maps(photo: Tensor, stages: dict[str, Tensor], alt: str) -> HTML:
+    """One photo (3, H, W) and, for each stage, the maps of some of its channels (channels, h, w)."""
+    columns = max(len(channels) for channels in stages.values())
+    figure, grid = plt.subplots(len(stages), columns + 1, figsize=(columns + 1.6, len(stages)), layout="constrained")
+    for (name, channels), line in zip(stages.items(), grid, strict=True):
+        for axes in line:
+            axes.set_axis_off()
+        line[0].imshow(photo.permute(1, 2, 0).numpy())
+        line[0].text(-0.15, 0.5, name, ha="right", va="center", transform=line[0].transAxes)
+        for channel, axes in zip(channels, line[1:], strict=False):
+            axes.imshow(channel.numpy(), cmap="gray")
+    return picture(figure, alt)
+
+
+# --- networks ---------------------------------------------------------------------------------------------------
+
+
+def network(model: StagedModel) -> HTML:
+    """The stages as boxes with their parameters: frozen ones dashed and blue, those that train solid and orange."""
+    names = [name for name in model.stages if freezing.count_parameters(model.get_submodule(name))]
+    figure, axes = plt.subplots(figsize=(1.25 * len(names) + 0.6, 1.7))
+    axes.set(xlim=(-0.2, len(names) * 1.25), ylim=(-0.75, 1.1))
+    axes.set_axis_off()
+    words = []
+    for i, name in enumerate(names):
+        stage = model.get_submodule(name)
+        trains = freezing.count_parameters(stage, trainable=True) > 0
+        style = (
+            {"facecolor": TRAINS, "edgecolor": "#B45309"} if trains else {"facecolor": FROZEN, "edgecolor": "#1D4ED8"}
+        )
+        axes.add_patch(
+            FancyBboxPatch((i * 1.25, 0), 0.95, 0.9, "round,pad=0.02", lw=1.8, ls="-" if trains else "--", **style)
+        )
+        axes.text(i * 1.25 + 0.475, 0.58, name, ha="center", va="center", fontsize=10)
+        axes.text(
+            i * 1.25 + 0.475, 0.26, _short(freezing.count_parameters(stage)), ha="center", va="center", fontsize=9
+        )
+        if i:
+            axes.annotate("", (i * 1.25 - 0.03, 0.45), (i * 1.25 - 0.27, 0.45), arrowprops={"arrowstyle": "->"})
+        words.append(f"{name} {'trains' if trains else 'is frozen'}")
+    axes.text(0, -0.5, "dashed, blue: frozen      solid, orange: trains      numbers: parameters", fontsize=9)
+    return picture(figure, f"The network as a row of stages: {', '.join(words)}.")
+
+
+def _short(count: int) -> str:
+    return f"{count / 1e6:.2f} M" if count >= 1e6 else f"{count / 1e3:.1f} k"
+
+
+def embeddings(panels: dict[str, Tensor], labels: Tensor, classes: Sequence[str], alt: str) -> HTML:
+    """Points (N, 2) side by side, one panel a title; each class has its own colour and marker."""
+    figure, grid = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 4), layout="constrained", squeeze=False)
+    for (title, points), axes in zip(panels.items(), grid[0], strict=True):
+        for i, name in enumerate(classes):
+            x, y = points[labels == i].T
+            axes.scatter(x, y, s=14, alpha=0.7, color=COLOURS[i], marker=MARKERS[i], label=name, linewidths=0)
+        axes.set(title=title, xticks=[], yticks=[])
+    figure.legend(
+        *grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(classes), markerscale=2
+    )
+    return picture(figure, alt)
+
+
+# --- results ----------------------------------------------------------------------------------------------------
+
+
+def history(rows: pd.DataFrame, alt: str | None = None) -> HTML:
+    """Accuracy by epoch, on the photos it trains on and on valid photos: the data frame that training.fit returns."""
+    figure, axes = _axes(6, 3.4, xlabel="epoch", ylabel="accuracy")
+    for i, (column, label) in enumerate({"train": "photos it trains on", "valid": "valid photos"}.items()):
+        if column in rows:
+            seen = rows.dropna(subset=[column])
+            axes.plot(seen["epoch"], seen[column], color=COLOURS[i], ls=LINES[i], marker=MARKERS[i], ms=4, label=label)
+    axes.set_ylim(0, 1)
+    axes.yaxis.set_major_formatter("{x:.0%}")
+    axes.legend(frameon=False)
+    last = rows.iloc[-1]
+    words = ", ".join(f"{c} {last[c]:.0%}" for c in ("train", "valid") if c in rows and not np.isnan(last[c]))
+    return picture(figure, alt or f"Accuracy by epoch over {len(rows)} epochs. At the end: {words}.")
+
+
+def label_curve(
+    rows: pd.DataFrame,
+    line: str = "method",
+    mine: dict[str, tuple[float, float]] | None = None,
+    chance: float | None = None,
+    value: str = "test",
+) -> HTML:
+    """Accuracy against photos per class, one line for each value of column `line`, with 95 % intervals over seeds.
+
+    mine: {label: (photos per class, accuracy)}, our own points. Alt text is written from the numbers.
+    """
+    summary = stats.summarise(rows, line, "per_class", value=value)
+    figure, axes = _axes(xlabel="photos per class (log scale)", ylabel=f"accuracy on {value} photos", xscale="log")
+    for i, (name, part) in enumerate(summary.groupby(line, sort=False)):
+        part = part.sort_values("per_class")
+        axes.plot(part["per_class"], part["mean"], color=COLOURS[i], ls=LINES[i], marker=MARKERS[i], label=name)
+        axes.fill_between(part["per_class"], part["low"], part["high"], color=COLOURS[i], alpha=0.18, lw=0)
+    for label, (x, y) in (mine or {}).items():
+        axes.plot(x, y, "*", ms=16, color="black", mfc="#F0E442", label=label)
+    if chance:
+        axes.axhline(chance, color="gray", lw=1, ls=":", label="guessing")
+    sizes = sorted(rows["per_class"].unique())
+    axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter("{x:.0%}")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
+    return picture(figure, describe(summary, line))
+
+
+def describe(summary: pd.DataFrame, line: str) -> str:
+    """Alt text of a label curve: every line with its first and last point."""
+    sentences = []
+    for name, part in summary.groupby(line, sort=False):
+        first, last = part.loc[part["per_class"].idxmin()], part.loc[part["per_class"].idxmax()]
+        sentences.append(
+            f"{name}: {first['mean']:.0%} with {first['per_class']} photos per class, "
+            f"{last['mean']:.0%} with {last['per_class']}"
+        )
+    return f"Accuracy against photos per class, means with 95 % intervals. {'. '.join(sentences)}."
+
+
+def intervals(values: dict[str, stats.Interval], xlabel: str, mine: dict[str, float] | None = None) -> HTML:
+    """One line per name: a mean with its interval, and our own point as a star where there is one."""
+    figure, axes = _axes(7, 0.55 * len(values) + 1.1, xlabel=xlabel)
+    for i, (name, interval) in enumerate(values.items()):
+        axes.errorbar(interval.mean, -i, xerr=interval.half, fmt=MARKERS[i], color=COLOURS[i], capsize=4, ms=7)
+        if mine and name in mine:
+            axes.plot(mine[name], -i, "*", ms=15, color="black", mfc="#F0E442")
+    axes.set_yticks([-i for i in range(len(values))], list(values))
+    axes.set_ylim(-len(values) + 0.4, 0.6)
+    axes.xaxis.set_major_formatter("{x:.0%}")
+    axes.set_xlim(left=min(0, *(v.low for v in values.values())))
+    axes.axvline(0, color="gray", lw=1)
+    words = [f"{name}: {interval}" for name, interval in values.items()]
+    note = " A star marks our own run." if mine else ""
+    return picture(figure, f"{xlabel}, means with 95 % intervals. {'. '.join(words)}.{note}")

@@ -1,0 +1,103 @@
+"""The three questions that end each lesson, with feedback for every option."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, its options as (text, feedback), and the position of the right one."""
+
+    text: str
+    options: tuple[tuple[str, str], ...]
+    right: int
+
+
+QUIZZES: dict[str, tuple[Question, ...]] = {
+    "00": (
+        Question(
+            "We trained on 100 photos. Which part of the network did those photos change?",
+            (
+                ("All of it.", "The backbone ran, but nothing in it moved: only the head was fitted."),
+                ("The head.", "A linear layer on frozen features is all that we fitted."),
+                ("The first stage.", "Early stages are the ones that we reuse most readily."),
+            ),
+            1,
+        ),
+        Question(
+            "Why do we show the same architecture from random weights beside the pretrained network?",
+            (
+                ("To find out how fast our machine is.", "Speed is measured elsewhere."),
+                ("Because random weights need no download.", "True, and not the reason."),
+                ("To separate what pretraining gives from what the architecture gives.", "Only the weights differ."),
+            ),
+            2,
+        ),
+        Question(
+            "One run gives 66 %. What may we say about the method?",
+            (
+                ("That it reaches 66 %.", "Another draw of 100 photos gives another number."),
+                ("Little, until we see how much other draws vary.", "That is why stored rows carry an interval."),
+                ("That 66 % is its upper limit.", "One draw is neither the best nor the worst."),
+            ),
+            1,
+        ),
+    ),
+    "01": (
+        Question(
+            "Which photos may the network see while it is being pretrained?",
+            (
+                ("All photos, as long as the labels differ.", "Then the new task's photos would not be new."),
+                ("Training photos of the source classes only.", "Target classes and test photos stay out."),
+                ("Source and target classes, without test photos.", "The target classes must be new to it."),
+            ),
+            1,
+        ),
+        Question(
+            "The pretrained network tells frogs from dogs. Why does that help with deer and horses?",
+            (
+                ("Its early and middle stages respond to patterns that deer and horses also have.", "They are shared."),
+                ("Its head already has an output for deer.", "Its head knows only the five source classes."),
+                ("It does not: only the larger number of steps counts.", "Scratch got ten times the epochs, too."),
+            ),
+            0,
+        ),
+        Question(
+            "What does a checkpoint need besides its weights?",
+            (
+                ("Nothing: the weights say it all.", "They do not say which output means which class."),
+                ("The optimiser's memory.", "Only to go on training exactly where we stopped."),
+                ("A card: classes, photos, recipe, accuracy.", "Without it, nobody can use or judge the weights."),
+            ),
+            2,
+        ),
+    ),
+    "02": (
+        Question(
+            "We want to try twenty heads on one frozen backbone. How often does each photo go through it?",
+            (
+                ("Once.", "Its features never change, so we compute them once and keep them."),
+                ("Twenty times.", "Nothing in the backbone changes between the heads."),
+                ("Once per epoch and head.", "That is what fine-tuning would cost."),
+            ),
+            0,
+        ),
+        Question(
+            "All weights have requires_grad=False, yet the frozen network changes while a head trains. Why?",
+            (
+                ("The optimiser still moves the weights.", "Without a gradient it has nothing to move them by."),
+                ("Batch-norm updates its running statistics in training mode.", "They are buffers, not parameters."),
+                ("The head takes over the backbone's weights.", "The head only reads what the backbone gives."),
+            ),
+            1,
+        ),
+        Question(
+            "Which stage should we take features from?",
+            (
+                ("Always the last one.", "It is tuned to the source task; sometimes an earlier one fits better."),
+                ("The one with the best accuracy on test photos.", "Then the test photos are no longer unseen."),
+                ("The one with the best accuracy on valid photos.", "Choose on valid, report on test."),
+            ),
+            2,
+        ),
+    ),
+}

@@ -1,0 +1,143 @@
+"""Explorers: every state is computed beforehand, and the page draws it without asking Python."""
+
+import base64
+import io
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import matplotlib.pyplot as plt
+import numpy as np
+import traitlets
+from PIL import Image
+from torch import Tensor
+
+from transfer_utils import plots
+
+SPRITE_COLUMNS = 16
+
+
+class Explorer(anywidget.AnyWidget):
+    """Sliders over stored results: a sentence, a chart with the chosen point, and rows of photos.
+
+    Without a live page it shows the same content as a picture with alt text.
+    """
+
+    _esm = Path(__file__).parent / "explorer.js"
+    title = traitlets.Unicode().tag(sync=True)
+    controls = traitlets.List().tag(sync=True)
+    chart = traitlets.Dict().tag(sync=True)
+    frames = traitlets.Dict().tag(sync=True)
+    sprite = traitlets.Dict().tag(sync=True)
+    state = traitlets.List().tag(sync=True)
+
+    @traitlets.validate("state")
+    def _known_state(self, proposal: Any) -> list[int]:
+        key = ",".join(map(str, proposal["value"]))
+        if self.frames and key not in self.frames:
+            limits = ", ".join(f"0 to {len(c['options']) - 1} ({c['label']})" for c in self.controls)
+            raise traitlets.TraitError(f"The explorer has no state {proposal['value']}; positions go {limits}.")
+        return proposal["value"]
+
+    @property
+    def frame(self) -> dict[str, Any]:
+        """What is shown now."""
+        return self.frames[",".join(map(str, self.state))]
+
+    def _repr_mimebundle_(self, **options):
+        bundle = super()._repr_mimebundle_(**options)
+        if bundle is None:  # a front end without widgets
+            bundle = {}
+        content, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        still = {"text/plain": f"{self.title}: {self.frame['sentence']}", "text/html": self.picture().data}
+        return {**content, **still}, metadata
+
+    def picture(self):
+        """The current state as a still picture with alt text."""
+        frame, rows = self.frame, self.frame.get("rows", [])
+        parts = bool(self.chart.get("lines")) + bool(rows)
+        heights = [3.2] * bool(self.chart.get("lines")) + [0.62 * len(rows)] * bool(rows)
+        figure, grid = plt.subplots(
+            parts, 1, figsize=(8.5, sum(heights) + 0.5), height_ratios=heights, squeeze=False, layout="constrained"
+        )
+        chosen = ", ".join(f"{c['label']}: {c['options'][i]}" for c, i in zip(self.controls, self.state, strict=True))
+        figure.suptitle(chosen, fontsize=11)
+        if self.chart.get("lines"):
+            self._draw_chart(grid[0][0], frame["mark"])
+        if rows:
+            self._draw_rows(grid[-1][0], rows)
+        words = ". ".join(f"{row['label']}: {row['words']}" for row in rows)
+        return plots.picture(figure, f"{self.title}. {chosen}. {frame['sentence']} {words}")
+
+    def _draw_chart(self, axes, mark: dict[str, int]) -> None:
+        for i, line in enumerate(self.chart["lines"]):
+            width = 3 if i == mark["line"] else 1.2
+            axes.plot(line["mean"], color=plots.COLOURS[i], ls=plots.LINES[i], lw=width, label=line["name"])
+        line = self.chart["lines"][mark["line"]]
+        axes.fill_between(range(len(line["mean"])), line["low"], line["high"], alpha=0.2, color="gray")
+        axes.plot(mark["x"], line["mean"][mark["x"]], "o", ms=10, color=plots.COLOURS[mark["line"]], mec="black")
+        axes.set(xlabel=self.chart["xlabel"], ylabel=self.chart["ylabel"], ylim=(0, None))
+        axes.set_xticks(range(len(self.chart["x"])), self.chart["x"])
+        axes.yaxis.set_major_formatter("{x:.0%}")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+
+    def _draw_rows(self, axes, rows: list[dict[str, Any]]) -> None:
+        side, columns = self.sprite["side"], self.sprite["columns"]
+        code = self.sprite["url"].partition(",")[2]
+        sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(code))).convert("RGB"))
+        across = max(len(row["tiles"]) for row in rows)
+        canvas = np.full((len(rows) * (side + 2), across * (side + 2) + 8, 3), 255, dtype=np.uint8)
+        for r, row in enumerate(rows):
+            for c, tile in enumerate(row["tiles"]):
+                y, x = tile // columns * side, tile % columns * side
+                left = c * (side + 2) + 8 * (c >= row["gap"])
+                canvas[r * (side + 2) :, left:][:side, :side] = sheet[y : y + side, x : x + side]
+        axes.imshow(canvas)
+        axes.set_yticks([(r + 0.5) * (side + 2) for r in range(len(rows))], [row["label"] for row in rows])
+        axes.set_xticks([])
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+
+
+def sprite(images: Tensor) -> dict[str, Any]:
+    """uint8 photos (N, 3, H, W) as one picture for the page, about half a kilobyte a photo of 32 pixels."""
+    side = images.shape[-1]
+    rows = -(-len(images) // SPRITE_COLUMNS)
+    sheet = np.zeros((rows * side, SPRITE_COLUMNS * side, 3), dtype=np.uint8)
+    for i, photo in enumerate(images.permute(0, 2, 3, 1).numpy()):
+        y, x = i // SPRITE_COLUMNS * side, i % SPRITE_COLUMNS * side
+        sheet[y : y + side, x : x + side] = photo
+    buffer = io.BytesIO()
+    Image.fromarray(sheet).save(buffer, format="webp", quality=75)
+    url = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return {"url": url, "side": side, "columns": SPRITE_COLUMNS, "rows": rows}
+
+
+def explore(
+    title: str,
+    controls: dict[str, Sequence[str]],
+    frame: Callable[..., dict[str, Any]],
+    chart: dict[str, Any] | None = None,
+    images: Tensor | None = None,
+    state: Sequence[int] | None = None,
+) -> Explorer:
+    """An explorer whose frame(*positions) is called once for every combination of the controls' options.
+
+    controls: {label: options}. frame returns 'sentence', and 'mark' {'line', 'x'} for a chart or 'rows' of photos,
+    each {'label', 'words', 'tiles': positions in images, 'gap': tiles before the gap}. ValueError without options.
+    """
+    for label, options in controls.items():
+        if not options:
+            raise ValueError(f"explore() got no options for {label!r}; a control needs at least one.")
+    positions = list(itertools.product(*(range(len(options)) for options in controls.values())))
+    return Explorer(
+        title=title,
+        controls=[{"label": label, "options": list(map(str, options))} for label, options in controls.items()],
+        frames={",".join(map(str, position)): frame(*position) for position in positions},
+        chart=chart or {},
+        sprite={} if images is None else sprite(images),
+        state=list(state or positions[0]),
+    )
