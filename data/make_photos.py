@@ -62,9 +62,8 @@ def main(folder: Path) -> None:
             first = pixels[labels == label][: PER_CLASS[split]]
             sheet(first).save(PHOTOS / f"{split}_{name}.webp", lossless=True, quality=100, method=6)
     write_checksums("photos")
-    print(
-        f"{sum(p.stat().st_size for p in PHOTOS.iterdir()) / 1e6:.1f} MB in {PHOTOS}; now run data/make_near_duplicates.py"
-    )
+    size = sum(path.stat().st_size for path in PHOTOS.iterdir()) / 1e6
+    print(f"{size:.1f} MB in {PHOTOS}; now run data/make_near_duplicates.py")
 
 
 if __name__ == "__main__":

@@ -23,9 +23,16 @@ def jobs(methods: tuple[str, ...], sizes: tuple[int, ...]) -> list[Row]:
 
 
 SWEEPS = {
-    "lesson00": (experiments.lesson00, jobs(("probe", "scratch 20"), (10, 50))),
-    "lesson01": (experiments.lesson01, jobs(("fine-tuned", "scratch", "scratch, 10x epochs"), (5, 20, 100))),
+    "lesson01": (
+        experiments.lesson01,
+        jobs(("fine-tuned", "scratch"), (5, 20, 100)) + jobs(("scratch, 10x epochs",), (5, 20)),
+    ),
     "lesson02": (experiments.lesson02, [{"seed": seed} for seed in SEEDS]),
+    "lesson00": (
+        experiments.lesson00,
+        jobs(("probe", "scratch", "scratch until flat"), (10,))
+        + jobs(("probe", "scratch", "scratch until flat"), (50,)),
+    ),
 }
 
 

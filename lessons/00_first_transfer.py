@@ -34,6 +34,8 @@ print(run)
 
 # %%
 train, valid = data.load(run.photos, "train"), data.load(run.photos, "valid")
+if run.quick:
+    valid = valid.take(per_class=10, seed=run.seed)
 few = train.take(per_class=10, seed=run.seed)
 print(few)  # NBVAL_CHECK_OUTPUT
 
@@ -81,17 +83,16 @@ print(f"pretrained backbone, 10 photos per class: {pretrained:.0%} of the valid 
 # ## The same network without its past
 #
 # Is it the pretraining, or is this just a good architecture? We take the same network with random weights and train
-# all of it on the same 100 photos. It sees each of them 20 times; the probe's backbone saw each of them once.
+# all of it on the same 100 photos. It sees each of them 10 times; the probe's backbone saw each of them once.
 #
 # **Guess again:** what will it reach?
 
 # %%
 scratch = backbones.load_backbone(run.backbone, pretrained=False, classes=len(few.classes))
-recipe = training.Recipe(epochs=run.few(20, quick=1), rate=4e-3, batch=25, seed=run.seed)
+recipe = training.Recipe(epochs=run.few(10, quick=1), rate=1e-3, batch=25, seed=run.seed)
 history = training.fit(scratch, few, size=run.size, recipe=recipe)
-check_on = valid.take(100, seed=run.seed) if not run.quick else valid.take(10, seed=run.seed)
-from_scratch = training.accuracy(scratch, check_on, size=run.size)
-print(f"same network from scratch: {from_scratch:.0%} of {len(check_on)} valid photos are right")
+from_scratch = training.accuracy(scratch, valid, size=run.size)
+print(f"same network from scratch: {from_scratch:.0%} of the valid photos are right")
 
 # %% [markdown]
 # Our own run, one seed. Was that luck?
@@ -108,12 +109,12 @@ rows.groupby(["method", "per_class"])[["valid", "test", "epochs"]].mean().round(
 
 # %%
 at_10 = {m: stats.mean_interval(r["test"]) for m, r in stats.select(rows, per_class=10).groupby("method")}
-mine = {} if run.quick else {"probe": pretrained, "scratch, 20 epochs": from_scratch}
+mine = {} if run.quick else {"probe": pretrained, "scratch": from_scratch}
 plots.intervals(at_10, "accuracy with 10 photos per class", mine)
 
 # %% [markdown]
-# *Scratch* appears more than once, so that the comparison is fair: at our 20 epochs, and with longer training. We
-# went on to ten times the epochs, because somebody could object that it only needed more time.
+# *Scratch* stands there twice, so that the comparison is fair: with our 10 epochs, and *until flat*. That run goes on
+# until accuracy on valid photos has stopped rising, for up to ten times the epochs, and keeps its best moment.
 
 # %%
 longest = max((m for m in at_10 if m != "probe"), key=lambda m: at_10[m].mean)
@@ -142,7 +143,8 @@ explorers.label_curve(rows, "method", title="Pretrained or from scratch")
 
 
 # %% tags=["exercise"]
-def ten_classes(): ...
+def ten_classes():
+    return None  # your lines replace this one
 
 
 # %% tags=["solution"]
@@ -161,7 +163,8 @@ checks.ten_classes(ten_classes)
 
 
 # %% tags=["exercise"]
-def accuracy_with(per_class): ...
+def accuracy_with(per_class):
+    return None  # your lines replace this one
 
 
 # %% tags=["solution"]

@@ -98,8 +98,9 @@ def _tags(cell: Notebook) -> list[str]:
 
 
 def _is_progress(output: Notebook) -> bool:
-    # A saved progress bar stays at the percentage at which it was saved.
-    return output.get("name") == "stderr" and bool(re.search(r"\d+%\||it/s|epoch/s|s/epoch", output.get("text", "")))
+    # A finished progress bar leaves blanks behind, one that was cut off stays at its last percentage.
+    text = output.get("text", "")
+    return output.get("name") == "stderr" and (not text.strip() or bool(re.search(r"\d+%\|", text)))
 
 
 def _write(name: str) -> None:

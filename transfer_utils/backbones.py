@@ -3,6 +3,7 @@
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import timm
 import torch
@@ -21,6 +22,10 @@ class StagedModel(nn.Sequential):
 
     Input: float (N, 3, H, W) from `preprocess`. Output: logits (N, classes).
     """
+
+    head: nn.Linear
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, stages: "OrderedDict[str, nn.Module]", mean: Iterable[float], std: Iterable[float], name: str):
         super().__init__(stages)
@@ -61,8 +66,7 @@ class StagedModel(nn.Sequential):
         """Replace the head by a fresh linear layer for this many classes, and return the model."""
         if classes < 2:
             raise ValueError(f"new_head() got classes={classes}; a classifier needs at least 2.")
-        old = next(m for m in self.head.modules() if isinstance(m, nn.Linear))
-        self.head = nn.Linear(old.in_features, classes).to(old.weight.device)
+        self.head = nn.Linear(self.head.in_features, classes).to(self.head.weight.device)
         return self
 
 
@@ -123,10 +127,10 @@ def _course_resnet(checkpoint: str, pretrained: bool) -> StagedModel:
 
 
 def _efficientnet_lite0(_: str, pretrained: bool) -> StagedModel:
-    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    network: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     if pretrained:
         network.load_state_dict(_lite0_weights(list(network.state_dict())))
-    stages = OrderedDict(stem=nn.Sequential(network.conv_stem, network.bn1))
+    stages: OrderedDict[str, nn.Module] = OrderedDict(stem=nn.Sequential(network.conv_stem, network.bn1))
     stages.update({f"stage{i}": blocks for i, blocks in enumerate(network.blocks, start=1)})
     stages.update(neck=nn.Sequential(network.conv_head, network.bn2))
     stages.update(pool=network.global_pool, head=network.classifier)
@@ -150,8 +154,8 @@ def _lite0_weights(names: list[str]) -> dict[str, Tensor]:
 def _torchvision_resnet(name: str) -> Callable[[str, bool], StagedModel]:
     def build(_: str, pretrained: bool) -> StagedModel:
         weights = torchvision.models.get_model_weights(name).DEFAULT if pretrained else None
-        network = _download(name, lambda: torchvision.models.get_model(name, weights=weights))
-        stages = OrderedDict(
+        network: Any = _download(name, lambda: torchvision.models.get_model(name, weights=weights))
+        stages: OrderedDict[str, nn.Module] = OrderedDict(
             stem=nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool),
             stage1=network.layer1,
             stage2=network.layer2,
@@ -168,16 +172,17 @@ def _torchvision_resnet(name: str) -> Callable[[str, bool], StagedModel]:
 def _timm(name: str, pretrained: bool) -> StagedModel:
     if not timm.is_model(name):
         raise unknown("timm model", name, timm.list_models(f"*{re.split('[_.]', name)[0]}*")[:12] or ["resnet18"])
-    network = _download(name, lambda: timm.create_model(name, pretrained=pretrained))
+    network: Any = _download(name, lambda: timm.create_model(name, pretrained=pretrained))
     head = network.get_classifier()
     if not isinstance(head, nn.Linear):
         raise ValueError(
             f"timm/{name} ends in {type(head).__name__}, not in one linear layer, so it has no head to replace. "
             "Choose a model whose get_classifier() is a Linear, for example timm/convnext_atto."
         )
-    network.reset_classifier(0)  # the same network, up to the vector that its head reads
+    # Not reset_classifier(0): in some families it also drops a norm in front of the linear layer.
+    network.set_submodule(next(path for path, module in network.named_modules() if module is head), nn.Identity())
     config = timm.data.resolve_model_data_config(network)
-    stages = OrderedDict(features=network, head=head)
+    stages: OrderedDict[str, nn.Module] = OrderedDict(features=network, head=head)
     return StagedModel(stages, mean=config["mean"], std=config["std"], name=f"timm/{name}")
 
 

@@ -19,6 +19,7 @@ CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 SPLITS = ("train", "valid", "test")
 VALID_PER_CLASS = 300  # the last ones of each class's training photos; never trained on
 SIDE = 32
+_PARTS = {"train": slice(None, -VALID_PER_CLASS), "valid": slice(-VALID_PER_CLASS, None)}
 COLUMNS = 50  # photos in one row of a contact sheet
 
 
@@ -119,12 +120,10 @@ def _photos(split: str) -> ImageSet:
     sheet_split = "test" if split == "test" else "train"
     with ThreadPoolExecutor() as pool:  # WebP decoding releases the interpreter lock
         sheets = list(pool.map(lambda c: read_sheet(f"{sheet_split}_{c}.webp"), CIFAR10))
-    keep = {
-        "train": lambda label: slice(None, -VALID_PER_CLASS),
-        "valid": lambda label: slice(-VALID_PER_CLASS, None),
-        "test": lambda label: _without_near_duplicates(label, len(sheets[label])),
-    }[split]
-    kept = [sheet[keep(label)] for label, sheet in enumerate(sheets)]
+    if split == "test":
+        kept = [sheet[_without_near_duplicates(label, len(sheet))] for label, sheet in enumerate(sheets)]
+    else:
+        kept = [sheet[_PARTS[split]] for sheet in sheets]
     images = torch.from_numpy(np.concatenate(kept)).permute(0, 3, 1, 2).contiguous()
     labels = torch.repeat_interleave(torch.arange(len(CIFAR10)), torch.tensor([len(k) for k in kept]))
     return ImageSet(images, labels, CIFAR10)
@@ -162,8 +161,7 @@ def _full_cifar10(split: str) -> ImageSet:
     if split == "test":
         return photos
     members = [torch.nonzero(photos.labels == label).flatten() for label in range(len(CIFAR10))]
-    part = slice(None, -VALID_PER_CLASS) if split == "train" else slice(-VALID_PER_CLASS, None)
-    return photos[torch.cat([m[part] for m in members])]
+    return photos[torch.cat([m[_PARTS[split]] for m in members])]
 
 
 _LOADERS = {"cifar10_photos": _photos, "cifar10": _full_cifar10}

@@ -5,13 +5,13 @@ import os
 import platform
 
 import torch
+from torch import nn
 
 
 def best_device() -> torch.device:
     """The accelerator that torch finds (CUDA, MPS, XPU), otherwise the CPU."""
-    if torch.accelerator.is_available():
-        return torch.accelerator.current_accelerator()
-    return torch.device("cpu")
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return accelerator or torch.device("cpu")
 
 
 def precision(device: torch.device) -> torch.dtype:
@@ -28,12 +28,21 @@ def precision(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if real else torch.float32
 
 
-def autocast(device: torch.device) -> contextlib.AbstractContextManager:
-    """Mixed precision where it pays, and nothing where it does not."""
+def autocast(device: torch.device, training: nn.Module | None = None) -> contextlib.AbstractContextManager:
+    """Mixed precision where it pays, and nothing where it does not. training: the network, if gradients are needed.
+
+    On CPUs the backward pass of depthwise convolutions is slower in bfloat16 than in float32 (0.6 times the speed
+    for EfficientNet-Lite0 on AMX), so networks that have them train in float32 there.
+    """
     dtype = precision(device)
-    if dtype is torch.float32:
+    slower = device.type == "cpu" and training is not None and _has_depthwise(training)
+    if dtype is torch.float32 or slower:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=dtype)
+
+
+def _has_depthwise(network: nn.Module) -> bool:
+    return any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in network.modules())
 
 
 def describe(device: torch.device) -> str:

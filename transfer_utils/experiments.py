@@ -1,6 +1,7 @@
 """The runs behind the stored rows: each function makes the rows of one comparison for one seed."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from transfer_utils.backbones import StagedModel
 from transfer_utils.data import ImageSet
 from transfer_utils.sources import SOURCES, TARGETS
 from transfer_utils.sweeps import Row
-from transfer_utils.training import Recipe, accuracy, fit
+from transfer_utils.training import Recipe, accuracy, fit, fit_until_flat
 
 SEEDS = range(5)
 PROBE_SIZES = (1, 2, 5, 10, 20, 50, 100, 200)  # photos per class
@@ -26,29 +27,39 @@ def checkpoint_folder(seed: int) -> Path:
 
 # --- lesson 00: the ImageNet network, frozen, against the same network from random weights --------------------------
 
-SCRATCH_RATES = (1e-3, 4e-3)
+SCRATCH_RATES = (1e-3, 4e-3)  # at 50 photos per class, where a run takes long, only the one that is better at 10
+BUDGET = 10  # epochs; the probe sees each photo once
+LOOK_EVERY, PATIENCE = 10, 3  # epochs between looks at the valid photos, and looks without a rise
 
 
 def lesson00(method: str, per_class: int, seed: int) -> list[Row]:
-    """method: 'probe', or 'scratch' for a number of epochs: 'scratch 20'."""
+    """method: 'probe', 'scratch', or 'scratch until flat': until valid accuracy stops rising, at most 10x epochs."""
     train, valid, test = _splits(data.CIFAR10)
     few = train.take(per_class, seed)
-    started = time.perf_counter()
     if method == "probe":
-        backbone = backbones.load_backbone("efficientnet_lite0")
-        bank, valid_bank, test_bank = (features.extract(backbone, p, SIZE) for p in (few, valid, test))
-        started = time.perf_counter()  # features of the whole valid and test splits are not part of the method
-        probe = probes.best_probe(bank, few.labels, valid_bank, valid.labels)
-        seconds = time.perf_counter() - started
-        scores = probe.accuracy(valid_bank, valid.labels), probe.accuracy(test_bank, test.labels)
-        return [_row(*scores, seconds, penalty=probe.penalty)]
-    epochs = int(method.removeprefix("scratch "))
+        return [_probe_row(few, valid, test)]
+    rates = SCRATCH_RATES if (method, per_class) == ("scratch", 10) else SCRATCH_RATES[:1]
+    recipes = [Recipe(epochs=BUDGET, rate=rate, batch=25, seed=seed) for rate in rates]
+    watched = None
+    if method == "scratch until flat":
+        recipes = [replace(recipes[0], epochs=10 * BUDGET, anneal=False, evaluate_every=LOOK_EVERY)]
+        watched = valid.take(100, seed)  # a third of them: looking often at all of them would double the time
 
     def build() -> StagedModel:
         return backbones.load_backbone("efficientnet_lite0", pretrained=False, classes=len(data.CIFAR10))
 
-    recipes = [Recipe(epochs=epochs, rate=rate, batch=25, seed=seed) for rate in SCRATCH_RATES]
-    return [_best_of(build, recipes, few, valid, test, SIZE, seed)]
+    return [_best_of(build, recipes, few, valid, test, SIZE, seed, watched)]
+
+
+def _probe_row(few: ImageSet, valid: ImageSet, test: ImageSet) -> Row:
+    backbone = backbones.load_backbone("efficientnet_lite0")
+    valid_bank, test_bank = (features.extract(backbone, photos, SIZE) for photos in (valid, test))
+    started = time.perf_counter()
+    bank = features.extract(backbone, few, SIZE, cache=False)
+    probe = probes.best_probe(bank, few.labels, valid_bank, valid.labels)
+    seconds = time.perf_counter() - started
+    scores = probe.accuracy(valid_bank, valid.labels), probe.accuracy(test_bank, test.labels)
+    return _row(*scores, seconds, rate=None, head_ratio=None, epochs=1)
 
 
 # --- lesson 01: the course ResNet, pretrained on five classes, fine-tuned on three new ones -------------------------
@@ -104,22 +115,28 @@ def lesson02(seed: int) -> list[Row]:
 
 
 def _splits(classes) -> tuple[ImageSet, ImageSet, ImageSet]:
-    return tuple(data.load("cifar10_photos", split).only(*classes) for split in ("train", "valid", "test"))
+    train, valid, test = (data.load("cifar10_photos", split).only(*classes) for split in ("train", "valid", "test"))
+    return train, valid, test
 
 
-def _best_of(build, recipes: list[Recipe], few, valid, test, size: int, seed: int) -> Row:
-    """Train with each recipe from the same start; the best on valid photos reads the test photos, once."""
+def _best_of(build, recipes: list[Recipe], few, valid, test, size: int, seed: int, watched=None) -> Row:
+    """Train with each recipe from the same start; the best on valid photos reads the test photos, once.
+
+    watched: valid photos to train until accuracy on them stops rising; None: train for all epochs.
+    """
     tried = []
     for recipe in recipes:
         torch.manual_seed(seed)
         model, started = build(), time.perf_counter()
-        fit(model, few, None, size, recipe, progress=False)
-        tried.append((accuracy(model, valid, size), time.perf_counter() - started, model, recipe))
-    best_valid, seconds, model, recipe = max(tried, key=lambda run: run[0])
-    test_accuracy = accuracy(model, test, size)
-    return _row(
-        best_valid, test_accuracy, seconds, rate=recipe.rate, head_ratio=recipe.head_ratio, epochs=recipe.epochs
-    )
+        if watched is None:
+            history = fit(model, few, None, size, recipe, progress=False)
+        else:
+            history = fit_until_flat(model, few, watched, size, recipe, PATIENCE)
+        seconds = time.perf_counter() - started
+        tried.append((accuracy(model, valid, size), seconds, model, recipe, int(history["epoch"].max())))
+    best_valid, seconds, model, recipe, epochs = max(tried, key=lambda run: run[0])
+    chosen = {"rate": recipe.rate, "head_ratio": recipe.head_ratio, "epochs": epochs}
+    return _row(best_valid, accuracy(model, test, size), seconds, **chosen)
 
 
 def _row(valid: float, test: float, seconds: float | None, **chosen) -> Row:

@@ -28,10 +28,11 @@ def label_curve(rows: pd.DataFrame, line: str, title: str) -> Explorer:
 def stages(rows: pd.DataFrame, banks: dict[str, Tensor], photos: ImageSet, queries: Sequence[int]) -> Explorer:
     """Stage by photos per class: accuracy of a probe, and the photos that each stage finds most alike.
 
-    rows: columns stage, per_class, test. banks: {stage: features (N, D) of the photos}. queries: positions in photos.
+    rows: columns stage, per_class, test. banks: {stage: features (N, D) of the photos}, in the order of the slider.
+    queries: positions in photos.
     """
-    chart = _lines(rows, "stage")
-    names = [line["name"] for line in chart["lines"]]
+    names = list(banks)
+    chart = _lines(rows.set_index("stage").loc[names].reset_index(), "stage")
     found = {stage: nearest(banks[stage], queries) for stage in names}
     used = sorted({*queries, *(int(i) for hits in found.values() for i in hits.flatten())})
     tile = {position: i for i, position in enumerate(used)}

@@ -59,7 +59,7 @@ def extract_views(model: StagedModel, photos: ImageSet, size: int, seed: int, ca
         views = [augment.flip_and_shift(photos.images, generator) for _ in range(VIEWS)]
         return torch.stack([run(model, prefix, view, size) for view in views])
 
-    return _cached(f"views {seed}", model, prefix, photos.images, size, cache, compute)
+    return _cached(f"{VIEWS} views {seed}", model, prefix, photos.images, size, cache, compute)
 
 
 def by_stage(model: StagedModel, photos: ImageSet, size: int) -> dict[str, Tensor]:
@@ -116,5 +116,5 @@ def _key(kind: str, model: StagedModel, prefix: nn.Module, images: Tensor, size:
     for tensor in (*prefix.state_dict().values(), model.mean, model.std, images):
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     for name, module in prefix.named_modules():  # two networks can share weights and differ in structure
-        digest.update(f"{name} {module.extra_repr()}".encode())
+        digest.update(f"{name} {type(module).__qualname__} {module.extra_repr()}".encode())
     return digest.hexdigest()

@@ -47,16 +47,14 @@ def _axes(width: float = 7, height: float = 4, **names: str) -> tuple[Figure, Ax
 def photo_rows(rows: Sequence[tuple[str, Tensor]], alt: str, side: float = 0.62) -> HTML:
     """Rows of photos: a label at the left, then uint8 photos (N, 3, H, W)."""
     columns = max(len(photos) for _, photos in rows)
-    figure, grid = plt.subplots(
-        len(rows), columns, figsize=(columns * side + 1.2, len(rows) * side), squeeze=False, layout="constrained"
-    )
+    figure, grid = plt.subplots(len(rows), columns, figsize=(columns * side + 1.2, len(rows) * side), squeeze=False)
+    figure.set_layout_engine("constrained", w_pad=0.01, h_pad=0.01)
     for (label, photos), line in zip(rows, grid, strict=True):
         for axes in line:
             axes.set_axis_off()
         for photo, axes in zip(photos, line, strict=False):
             axes.imshow(photo.permute(1, 2, 0).numpy())
         line[0].text(-0.15, 0.5, label, ha="right", va="center", transform=line[0].transAxes, fontsize=9)
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01)
     return picture(figure, alt)
 
 
@@ -93,12 +91,9 @@ def network(model: StagedModel) -> HTML:
     for i, name in enumerate(names):
         stage = model.get_submodule(name)
         trains = freezing.count_parameters(stage, trainable=True) > 0
-        style = (
-            {"facecolor": TRAINS, "edgecolor": "#B45309"} if trains else {"facecolor": FROZEN, "edgecolor": "#1D4ED8"}
-        )
-        axes.add_patch(
-            FancyBboxPatch((i * 1.25, 0), 0.95, 0.9, "round,pad=0.02", lw=1.8, ls="-" if trains else "--", **style)
-        )
+        fill, edge, line = (TRAINS, "#B45309", "-") if trains else (FROZEN, "#1D4ED8", "--")
+        box = FancyBboxPatch((i * 1.25, 0), 0.95, 0.9, "round,pad=0.02", lw=1.8, ls=line, fc=fill, ec=edge)
+        axes.add_patch(box)
         axes.text(i * 1.25 + 0.475, 0.58, name, ha="center", va="center", fontsize=10)
         axes.text(
             i * 1.25 + 0.475, 0.26, _short(freezing.count_parameters(stage)), ha="center", va="center", fontsize=9

@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import platformdirs
 import torch
 
@@ -65,8 +66,10 @@ def result(**values: object) -> None:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, torch.Tensor):
+    if isinstance(value, torch.Tensor | np.generic):
         value = value.item()
     if isinstance(value, float):
         return round(value, 4)
-    return vars(value) if hasattr(value, "__dict__") else value
+    if hasattr(value, "__dict__"):
+        return {name: _plain(part) for name, part in vars(value).items()}
+    return value

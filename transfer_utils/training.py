@@ -1,6 +1,7 @@
 """The training loop: a generator, so that progress bars, live plots, early stop and cancelling are a for loop."""
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -28,6 +29,7 @@ class Recipe:
     decay: float = 0.05
     augment: bool = True
     seed: int = 0
+    anneal: bool = True  # one cycle down to zero; False: a short warm-up, then a constant rate
     evaluate_every: int = 1  # epochs between two looks at the valid photos
 
 
@@ -53,7 +55,8 @@ def train(model: StagedModel, photos: ImageSet, valid: ImageSet | None, size: in
     device = best_device()
     model.to(device)
     through = frozen_through(model)
-    network, inputs = model, photos.images
+    network: nn.Module = model
+    inputs = photos.images
     if through is not None:
         network = model.split(after=through)[1]
         inputs = _frozen_inputs(model, photos, size, recipe)
@@ -63,9 +66,7 @@ def train(model: StagedModel, photos: ImageSet, valid: ImageSet | None, size: in
     batches = max(1, len(labels) // recipe.batch)
     steps = batches * recipe.epochs
     optimiser = torch.optim.AdamW(parameter_groups(model, recipe.rate, recipe.head_ratio), weight_decay=recipe.decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, [group["lr"] for group in optimiser.param_groups], total_steps=max(2, steps), pct_start=0.25
-    )
+    schedule = _schedule(optimiser, recipe, steps)
     step = 0
     for epoch in range(1, recipe.epochs + 1):
         generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
@@ -78,7 +79,7 @@ def train(model: StagedModel, photos: ImageSet, valid: ImageSet | None, size: in
                 else _batch(model, inputs, rows, size, recipe, generator)
             )
             y = labels[rows.to(device)]
-            with autocast(device):
+            with autocast(device, training=network):
                 logits = network(x)
                 loss = cross_entropy(logits, y)
             loss.backward()
@@ -130,7 +131,7 @@ def fit_until_flat(
 ) -> pd.DataFrame:
     """Train until accuracy on the valid photos has not risen for `patience` looks; keep the best epoch's weights.
 
-    The learning rate follows the recipe's whole schedule, so recipe.epochs is the longest that it may take.
+    recipe.epochs is the longest that it may take; anneal=False suits it, as nobody knows the end beforehand.
     """
     history: list[dict[str, float]] = []
     best, best_state = -1.0, {}
@@ -158,8 +159,16 @@ def accuracy(model: StagedModel, photos: ImageSet, size: int) -> float:
     return (predict(model, photos, size).argmax(1) == photos.labels).float().mean().item()
 
 
+def _schedule(optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+    if not recipe.anneal:
+        return torch.optim.lr_scheduler.LinearLR(optimiser, start_factor=0.1, total_iters=20)
+    # The cycle needs a few steps for its warm-up, even when a quick run takes fewer.
+    peaks = [group["lr"] for group in optimiser.param_groups]
+    return torch.optim.lr_scheduler.OneCycleLR(optimiser, peaks, total_steps=max(8, steps), pct_start=0.25)
+
+
 def _check(model: StagedModel, photos: ImageSet, recipe: Recipe) -> None:
-    outputs = next(m for m in reversed(list(model.head.modules())) if isinstance(m, nn.Linear)).out_features
+    outputs = model.head.out_features
     if outputs != len(photos.classes):
         raise ValueError(
             f"The head has {outputs} outputs and the photos have {len(photos.classes)} classes. "
@@ -179,7 +188,9 @@ def _frozen_inputs(model: StagedModel, photos: ImageSet, size: int, recipe: Reci
 
 def _evaluator(model: StagedModel, network: nn.Module, valid: ImageSet | None, size: int) -> Callable[[], float]:
     """A function that measures accuracy on the valid photos, with the frozen stages' share computed only once."""
-    if valid is None or network is model:
+    if valid is None:
+        return lambda: math.nan
+    if network is model:
         return lambda: accuracy(model, valid, size)
     device = best_device()
     prefix = features.extract(model, valid, size, stage=frozen_through(model)).to(device)

@@ -27,11 +27,11 @@ class Explorer(anywidget.AnyWidget):
 
     _esm = Path(__file__).parent / "explorer.js"
     title = traitlets.Unicode().tag(sync=True)
-    controls = traitlets.List().tag(sync=True)
+    controls: traitlets.List = traitlets.List().tag(sync=True)
     chart = traitlets.Dict().tag(sync=True)
     frames = traitlets.Dict().tag(sync=True)
     sprite = traitlets.Dict().tag(sync=True)
-    state = traitlets.List().tag(sync=True)
+    state: traitlets.List = traitlets.List().tag(sync=True)
 
     @traitlets.validate("state")
     def _known_state(self, proposal: Any) -> list[int]:
@@ -47,12 +47,9 @@ class Explorer(anywidget.AnyWidget):
         return self.frames[",".join(map(str, self.state))]
 
     def _repr_mimebundle_(self, **options):
-        bundle = super()._repr_mimebundle_(**options)
-        if bundle is None:  # a front end without widgets
-            bundle = {}
-        content, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         still = {"text/plain": f"{self.title}: {self.frame['sentence']}", "text/html": self.picture().data}
-        return {**content, **still}, metadata
+        live, metadata = super()._repr_mimebundle_(**options) or ({}, {})
+        return {**live, **still}, metadata
 
     def picture(self):
         """The current state as a still picture with alt text."""

@@ -1,0 +1,91 @@
+"""A JupyterLab on loopback, and a real Chromium looking at it."""
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# Without these, Chromium looks for updates and hosts of its own on a network that may not be there.
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]  # fmt: skip
+PATIENCE = 120  # seconds
+
+
+@contextmanager
+def jupyter(folder: Path, config: Path, app: str = "lab") -> Iterator[tuple[str, str]]:
+    """A server for one folder; yields its address and token, and stops it by its own process at the end."""
+    settings = config / "lab/user-settings/@jupyterlab/notebook-extension"
+    settings.mkdir(parents=True, exist_ok=True)
+    # JupyterLab otherwise draws only the cells in view.
+    (settings / "tracker.jupyterlab-settings").write_text(json.dumps({"windowingMode": "none"}))
+    token, port = secrets.token_hex(8), _free_port()
+    command = [sys.executable, "-m", "jupyter", app, "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1"]
+    options = [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"]
+    server = subprocess.Popen(
+        [*command, *options, f"--ServerApp.root_dir={folder}"],
+        env={**os.environ, "JUPYTER_CONFIG_DIR": str(config)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/api?token={token}")
+        yield f"http://127.0.0.1:{port}", token
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@contextmanager
+def page() -> Iterator[Page]:
+    """An empty page in a headless Chromium."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        try:
+            yield browser.new_page(viewport={"width": 1280, "height": 1000})
+        finally:
+            browser.close()
+
+
+def run_all(page: Page, server: tuple[str, str], notebook: str, seconds: float = 600) -> None:
+    """Open a notebook in JupyterLab, run all its cells from a clean kernel, and wait until the kernel is idle."""
+    address, token = server
+    page.goto(f"{address}/lab/tree/{notebook}?token={token}&reset", wait_until="domcontentloaded")
+    page.click(".jp-NotebookPanel .jp-Notebook", timeout=PATIENCE * 1000)
+    page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=PATIENCE * 1000)
+    page.click('li.lm-MenuBar-item:has-text("Run")')
+    page.click('li.lm-Menu-item:has-text("Run All Cells")')
+    last = page.locator(".jp-CodeCell .jp-InputPrompt").last
+    deadline = time.monotonic() + seconds
+    while not last.inner_text().strip("[]: ").isdigit():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{notebook} did not reach its last cell within {seconds:.0f} s")
+        page.wait_for_timeout(500)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _wait_for(address: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            urllib.request.urlopen(address, timeout=5)
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"Jupyter did not start within {PATIENCE} s") from None
+            time.sleep(0.5)

@@ -1,0 +1,108 @@
+import os
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from transfer_utils import data, device, embedded, features
+from transfer_utils.backbones import StagedModel
+from transfer_utils.data import ImageSet
+
+HERE = str(Path(__file__).parent)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def session(tmp_path_factory) -> Iterator[None]:
+    """Two threads, caches in a folder of the session, no quick runs by accident, importable helpers in workers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRANSFER_UTILS_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.delenv("COURSE_QUICK", raising=False)
+        patch.setenv("PYTHONPATH", HERE, prepend=os.pathsep)
+        if HERE not in sys.path:
+            patch.syspath_prepend(HERE)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(2)
+        yield
+        torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu(monkeypatch) -> None:
+    """Unit tests compare bits and close numbers, so they stay off an accelerator."""
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+
+
+@pytest.fixture
+def own_home(tmp_path, monkeypatch) -> Path:
+    """A cache folder of this test alone."""
+    monkeypatch.setenv("TRANSFER_UTILS_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def in_float32(monkeypatch) -> None:
+    """float32 even where the processor computes in bfloat16, for tests that compare two ways of computing."""
+    monkeypatch.setattr(device, "precision", lambda _: torch.float32)
+    monkeypatch.setattr(features, "precision", lambda _: torch.float32)
+
+
+@pytest.fixture
+def tiny() -> Callable[..., StagedModel]:
+    """Build a network with batch-norm in two stages, small enough to train in a moment; same seed, same weights."""
+
+    def build(classes: int = 2, seed: int = 0) -> StagedModel:
+        torch.manual_seed(seed)
+        stages = OrderedDict(
+            stem=nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU()),
+            body=nn.Sequential(nn.Conv2d(8, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()),
+            pool=nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+            head=nn.Linear(16, classes),
+        )
+        return StagedModel(stages, mean=(0.5,) * 3, std=(0.25,) * 3, name="tiny")
+
+    return build
+
+
+@pytest.fixture
+def pairs() -> tuple[ImageSet, ImageSet]:
+    """Two classes that are easy to tell apart: 64 photos of each to train on, 40 of each to look at."""
+    train, valid = (data.load(split=split).only("airplane", "frog") for split in ("train", "valid"))
+    return train.take(64), valid.take(40)
+
+
+@pytest.fixture
+def shipped_copy(tmp_path, monkeypatch) -> Path:
+    """The course's data folder as links in a folder of this test, to be damaged without harm."""
+    original = embedded.folder()
+    for group in ("photos", "checkpoints", "results"):
+        (tmp_path / group).mkdir()
+        for path in (original / group).glob("*"):
+            (tmp_path / group / path.name).symlink_to(path)
+    monkeypatch.setattr(embedded, "folder", lambda: tmp_path)
+    embedded._checksums.cache_clear()
+    # load() remembers what it decoded; this test must read the files
+    monkeypatch.setitem(data._LOADERS, "cifar10_photos", data._photos.__wrapped__)
+    yield tmp_path
+    embedded._checksums.cache_clear()
+
+
+@pytest.fixture
+def damage() -> Callable[[Path], None]:
+    """Replace a file, or a link to one, by a copy in which one bit differs."""
+
+    def flip_one_bit(path: Path) -> None:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.unlink()
+        path.write_bytes(content)
+
+    return flip_one_bit

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+import torch
+
+from transfer_utils import augment
+
+
+@pytest.fixture
+def photos() -> torch.Tensor:
+    return torch.randint(0, 256, (64, 3, 16, 16), dtype=torch.uint8)
+
+
+def drawn(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_flip_mirrors_about_half_and_leaves_the_rest(photos):
+    flipped = augment.flip(photos, drawn())
+    same = (flipped == photos).flatten(1).all(1)
+    mirrored = (flipped == photos.flip(-1)).flatten(1).all(1)
+    assert torch.all(mirrored ^ same)
+    assert 16 <= mirrored.sum() <= 48
+
+
+@pytest.mark.parametrize("most", [1, 4])
+def test_shift_moves_each_photo_and_mirrors_the_border_inwards(photos, most):
+    shifted = augment.shift(photos, drawn(), most=most)
+    moves = set()
+    for before, after in zip(photos.numpy(), shifted.numpy(), strict=True):
+        padded = np.pad(before, ((0, 0), (most, most), (most, most)), mode="reflect")
+        found = [
+            (dy, dx)
+            for dy in range(2 * most + 1)
+            for dx in range(2 * most + 1)
+            if np.array_equal(padded[:, dy : dy + 16, dx : dx + 16], after)
+        ]
+        assert len(found) == 1
+        moves.update(found)
+    # up and down, left and right are drawn separately, and photo by photo
+    assert {dy for dy, _ in moves} == {dx for _, dx in moves} == set(range(2 * most + 1))
+    assert any(dy != dx for dy, dx in moves)
+
+
+@pytest.mark.parametrize("change", [augment.flip, augment.shift, augment.flip_and_shift])
+def test_the_generator_decides(photos, change):
+    before = photos.clone()
+    first = change(photos, drawn(1))
+    assert first.dtype == torch.uint8
+    assert first.shape == photos.shape
+    torch.rand(5)  # the global generator has no say
+    assert torch.equal(change(photos, drawn(1)), first)
+    assert not torch.equal(change(photos, drawn(2)), first)
+    assert torch.equal(photos, before)
+
+
+def test_shift_keeps_every_byte_value():
+    ramp = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    assert torch.equal(augment.shift(ramp, most=0), ramp)
+
+
+@pytest.mark.parametrize(("side", "most"), [(32, 4), (96, 12), (4, 1)])
+def test_flip_and_shift_moves_by_up_to_an_eighth(monkeypatch, side, most):
+    asked = []
+    monkeypatch.setattr(augment, "shift", lambda photos, generator, most: asked.append(most) or photos)
+    augment.flip_and_shift(torch.zeros(2, 3, side, side, dtype=torch.uint8), drawn())
+    assert asked == [most]
+
+
+def test_flip_and_shift_does_both(photos):
+    both = augment.flip_and_shift(photos, drawn(3))
+    generator = drawn(3)
+    flipped = augment.flip(photos, generator)
+    assert torch.equal(both, augment.shift(flipped, generator, most=2))

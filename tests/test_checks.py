@@ -1,0 +1,190 @@
+"""Every exercise check: the solution is right, and each common mistake gets its own hint."""
+
+import pandas as pd
+import pytest
+import torch
+
+from transfer_utils import backbones, checks, data, features, probes
+from transfer_utils.quizzes import QUIZZES
+
+
+def verdict(check, answer, capsys) -> str:
+    check(answer)
+    return capsys.readouterr().out
+
+
+def unfilled(*arguments):
+    return None
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        checks.ten_classes,
+        checks.accuracy_with,
+        checks.transplanted,
+        checks.neighbour_agreement,
+        checks.frozen,
+        checks.best_stage,
+    ],
+)
+def test_an_open_exercise_is_not_yet_done(check, capsys):
+    said = verdict(check, unfilled, capsys)
+    assert said.startswith("Not yet: unfilled() returned None.")
+    assert "Hint:" in said
+
+
+def test_a_called_function_and_a_crash_are_explained(capsys):
+    assert "without brackets" in verdict(checks.frozen, 3, capsys)
+    said = verdict(checks.frozen, lambda model: model.no_such_thing, capsys)
+    assert "AttributeError" in said
+    assert "Hint:" in said
+
+
+# --- lesson 00
+
+
+def test_ten_classes(capsys):
+    load = backbones.load_backbone
+    assert verdict(checks.ten_classes, lambda: load("efficientnet_lite0", classes=10), capsys).startswith("Right")
+    assert "1000 outputs" in verdict(checks.ten_classes, lambda: load("efficientnet_lite0"), capsys)
+    assert "3 outputs" in verdict(checks.ten_classes, lambda: load("efficientnet_lite0", classes=3), capsys)
+    assert "pretrained=False" in verdict(checks.ten_classes, lambda: load("efficientnet_lite0", False, 10), capsys)
+
+
+def test_accuracy_with(capsys, monkeypatch):
+    """On few photos and a small network: the check itself is what is tested."""
+    few_valid = data.load(split="valid").take(10, seed=0)
+    small = backbones.load_backbone("course_resnet/both")
+    real = data.load
+    monkeypatch.setattr(checks.data, "load", lambda name, split: few_valid if split == "valid" else real(name, split))
+    monkeypatch.setattr(checks.backbones, "load_backbone", lambda name: small)
+
+    def accuracy(count, measured_on=None):
+        drawn = real().take(count, seed=0)
+        unseen = drawn if measured_on == "train" else few_valid
+        bank, unseen_bank = (features.extract(small, photos, 96) for photos in (drawn, unseen))
+        return probes.linear_probe(bank, drawn.labels).accuracy(unseen_bank, unseen.labels)
+
+    assert verdict(checks.accuracy_with, accuracy, capsys).startswith("Right")
+    assert "seen those photos" in verdict(checks.accuracy_with, lambda n: accuracy(n, "train"), capsys)
+    assert "we get" in verdict(checks.accuracy_with, lambda n: 0.5 + accuracy(n) / 10, capsys)
+
+
+# --- lesson 01
+
+
+def copy_stages(pretrained, new, names):
+    for name in names:
+        new.get_submodule(name).load_state_dict(pretrained.get_submodule(name).state_dict())
+    return new
+
+
+def only_parameters(pretrained, new):
+    for (name, mine), theirs in zip(new.named_parameters(), pretrained.parameters(), strict=True):
+        if not name.startswith("head"):
+            mine.data.copy_(theirs.data)
+    return new
+
+
+def wrong_way(pretrained, new):
+    return copy_stages(new, pretrained, ["stem"]) and new
+
+
+STAGES = ["stem", "stage1", "stage2", "stage3", "pool"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda p, n: copy_stages(p, n, STAGES), "Right"),
+        (only_parameters, "batch-norm statistics"),
+        (lambda p, n: copy_stages(p, n, STAGES[:-2]), "stage3"),
+        (lambda p, n: p, "head came along"),
+        (wrong_way, "pretrained network changed"),
+    ],
+)
+def test_transplanted(answer, said, capsys):
+    assert said in verdict(checks.transplanted, answer, capsys)
+
+
+def nearest_labels(points, labels, own_allowed=False):
+    distances = torch.cdist(points, points)
+    return labels[(distances if own_allowed else distances.fill_diagonal_(torch.inf)).argmin(1)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda x, y: (nearest_labels(x, y) == y).float().mean(), "Right"),
+        (lambda x, y: (nearest_labels(x, y, own_allowed=True) == y).float().mean(), "is itself"),
+        (lambda x, y: 0.5, "the share is"),
+    ],
+)
+def test_neighbour_agreement(answer, said, capsys):
+    assert said in verdict(checks.neighbour_agreement, answer, capsys)
+
+
+# --- lesson 02
+
+
+def no_gradient(model):
+    return model.requires_grad_(False)
+
+
+def forgets_train(model):
+    return no_gradient(model).eval()
+
+
+def keeps_all(model):
+    forgets_train(model).train = lambda mode=True: model
+    return model
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (keeps_all, "Right"),
+        (lambda model: model.eval(), "gradients still reach"),
+        (no_gradient, "which switch decides"),
+        (forgets_train, "turned your eval() back"),
+    ],
+)
+def test_frozen(answer, said, capsys):
+    assert said in verdict(checks.frozen, answer, capsys)
+
+
+def choose(rows: pd.DataFrame, per_class: int, by: str = "valid", mix: bool = False):
+    means = (rows if mix else rows[rows.per_class == per_class]).groupby("stage")[["valid", "test"]].mean()
+    return means[by].idxmax(), means.loc[means[by].idxmax(), "test"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (choose, "Right"),
+        (lambda r, n: choose(r, n, by="test"), "chose by accuracy on test"),
+        (lambda r, n: choose(r, n, mix=True), "different sizes"),
+        (lambda r, n: choose(r, n)[0], "return a pair"),
+        (lambda r, n: ("middle", 0.62), "then average 'test'"),
+    ],
+)
+def test_best_stage(answer, said, capsys):
+    assert said in verdict(checks.best_stage, answer, capsys)
+
+
+# --- self-tests
+
+
+@pytest.mark.parametrize("lesson", QUIZZES)
+def test_self_tests_give_feedback_on_every_option(lesson):
+    assert len(QUIZZES[lesson]) == 3
+    for question in QUIZZES[lesson]:
+        for position, (_, feedback) in enumerate(question.options):
+            letter = "abc"[position]
+            said = checks._feedback(question, letter)
+            assert feedback in said
+            assert ("Right." in said) == (position == question.right)
+    shown = checks.self_test(lesson, "z", None).data
+    assert "&#x27;z&#x27;" in shown or "'z' is not one of" in shown
+    assert shown.count("No answer yet.") == 2

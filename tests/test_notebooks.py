@@ -1,0 +1,149 @@
+"""The notebooks: in step with the lessons, run as shipped in a quick run, and run solved in full."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+
+import notebooks
+
+ROOT = Path(__file__).parent.parent
+LESSONS = notebooks.names()
+# What the live run of a solved lesson must satisfy: bands wide enough for another processor, and orderings.
+CLAIMS = {
+    "00_first_transfer": lambda r: r["pretrained_10"] > 0.55 and r["scratch_10"] < 0.35 and r["gain_10"]["low"] > 0.2,
+    "01_pretraining": lambda r: r["fine_tuned_20"] > r["scratch_20"] and r["gain_20"]["low"] > 0,
+    "02_feature_extraction": lambda r: r["probe_10"] > r["pixels_10"] + 0.2 and r["drift"] == 0,
+}
+
+
+def committed(name):
+    return nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def printed(notebook) -> str:
+    return "".join(o.get("text", "") for cell in code_cells(notebook) for o in cell.outputs)
+
+
+def html(notebook) -> str:
+    outputs = [o for cell in code_cells(notebook) for o in cell.outputs]
+    return "".join("".join(o.get("data", {}).get("text/html", "")) for o in outputs)
+
+
+def test_every_lesson_has_a_notebook_and_the_other_way_round():
+    assert [path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb"))] == LESSONS
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_lesson_and_notebook_are_in_step(name):
+    built, kept = notebooks.shipped(name), committed(name)
+    assert [(c.cell_type, c.source, c.metadata.get("tags")) for c in kept.cells] == [
+        (c.cell_type, c.source, c.metadata.get("tags")) for c in built.cells
+    ], f"edit lessons/{name}.py and run `make notebooks`"
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_committed_outputs(name):
+    notebook, path = committed(name), ROOT / "notebooks" / f"{name}.ipynb"
+    assert path.stat().st_size < 1_000_000
+    counts = [cell.execution_count for cell in code_cells(notebook)]
+    assert counts == list(range(1, len(counts) + 1)), "not run in order from a fresh kernel"
+    assert "quick run" not in printed(notebook)
+    for cell in code_cells(notebook):
+        for output in cell.outputs:
+            assert output.output_type != "error"
+            assert not {notebooks.WIDGET, "image/png"} & set(output.get("data", {})), cell.source
+    images = re.findall(r"<img [^>]*>", html(notebook))
+    assert len(images) >= 3
+    assert all(re.search(r'alt="[^"]{20,}"', image) for image in images)
+    assert (
+        sum(
+            cell.source.startswith("# ") or "\n# " in cell.source
+            for cell in notebook.cells
+            if cell.cell_type == "markdown"
+        )
+        == 1
+    )
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_lesson_form(name):
+    """What every lesson has: two exercises with a check and a collapsed solution, a self-test, recap, references."""
+    notebook = notebooks.shipped(name)
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    tags = [cell.metadata.get("tags", [None])[0] for cell in notebook.cells]
+    assert tags.count("parameters") == tags.count("setup") == tags.count("result") == 1
+    assert len(re.findall(r"^### Exercise", text, re.M)) >= 2
+    assert text.count("Hint") >= 2
+    assert tags.count("exercise") == tags.count("solution") == text.count("<details>") >= 3
+    for heading in ("## Self-test", "## Recap", "## References", "**Takeaway.**"):
+        assert heading in text
+    assert re.search(r"[Gg]uess|[Pp]redict", text)
+    assert "explorers." in "".join(cell.source for cell in code_cells(notebook))
+    for cell in code_cells(notebook):
+        lines = [line for line in cell.source.splitlines() if line.strip()]
+        assert len(lines) <= 12, cell.source
+
+
+@pytest.mark.notebook
+def test_as_shipped_in_a_quick_run(tmp_path):
+    """nbval compares the outputs that are the same everywhere; exercises are open."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--nbval-lax",
+        "--nbval-cell-timeout=600",
+    ]
+    files = [f"notebooks/{name}.ipynb" for name in LESSONS]
+    ran = subprocess.run(
+        [*command, *files], cwd=ROOT, env={**os.environ, "COURSE_QUICK": "1"}, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stdout[-6000:]
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("name", LESSONS)
+def test_solved_in_full(name, tmp_path):
+    """Every check passes, and the lesson's numbers satisfy its claims."""
+    source, target = tmp_path / "source.ipynb", tmp_path / f"{name}.ipynb"
+    nbformat.write(notebooks.solved(name), source)
+    papermill.execute_notebook(
+        source, target, {"profile": "cpu", "quick": False}, cwd=ROOT, execution_timeout=900, progress_bar=False
+    )
+    notebook = nbformat.read(target, as_version=4)
+    said = printed(notebook)
+    assert "Not yet" not in said
+    assert said.count("Right: ") >= 2
+    assert html(notebook).count("Right.") == 3
+    (line,) = [line for line in said.splitlines() if line.startswith('{"result"')]
+    numbers = json.loads(line)["result"]
+    assert not numbers["quick"]
+    assert CLAIMS[name](numbers), numbers
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("name", LESSONS)
+def test_gpu_profile_in_a_quick_run(name, tmp_path):
+    """The GPU path's code, on whatever is here: embedded photos, untrained ResNet50, no claim."""
+    source, target = tmp_path / "source.ipynb", tmp_path / f"{name}.ipynb"
+    nbformat.write(notebooks.solved(name), source)
+    papermill.execute_notebook(
+        source, target, {"profile": "gpu", "quick": True}, cwd=ROOT, execution_timeout=900, progress_bar=False
+    )
+    said = printed(nbformat.read(target, as_version=4))
+    assert "gpu profile" in said
+    assert "claims nothing" in said

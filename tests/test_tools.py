@@ -1,0 +1,112 @@
+"""The tools behind `make course`, `make lab` and `make notebooks`, and the files at the top of the repository."""
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+import course
+import lab
+import notebooks
+
+ROOT = Path(__file__).parent.parent
+
+
+def write_notebook(path, *sources, tags=()):
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    for cell in cells:
+        cell.metadata["tags"] = list(tags)
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3"}}), path)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A course of its own, with empty notebooks/ and build/."""
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.setattr(course, "ROOT", tmp_path)
+    monkeypatch.setattr(course, "OUT", tmp_path / "build" / "course")
+    monkeypatch.setattr(lab, "ROOT", tmp_path)
+    monkeypatch.setattr(lab, "MINE", tmp_path / "my-notebooks")
+    return tmp_path
+
+
+def test_a_course_run_ends_with_a_table(place, capsys):
+    sources = "from transfer_utils.settings import result", "result(gain=0.123, other=1)"
+    write_notebook(place / "notebooks" / "00_a.ipynb", *sources, tags=["result"])
+    before = (place / "notebooks" / "00_a.ipynb").read_bytes()
+    assert course.main([]) == 0
+    assert re.search(r"00_a +\d+ +gain = 12\.3%", capsys.readouterr().out)
+    assert (place / "notebooks" / "00_a.ipynb").read_bytes() == before
+
+
+def test_a_failure_names_lesson_cell_and_error(place, capsys):
+    write_notebook(place / "notebooks" / "07_b.ipynb", "x = 1", "x / 0")
+    assert course.main([]) == 1
+    message = capsys.readouterr().err
+    assert "07_b stopped in cell 1 (`x / 0`): ZeroDivisionError: division by zero" in message
+
+
+def test_a_learners_copy_is_never_overwritten(place):
+    write_notebook(place / "notebooks" / "00_a.ipynb", "1")
+    assert [path.name for path in lab.copy_missing()] == ["00_a.ipynb"]
+    (place / "my-notebooks" / "00_a.ipynb").write_text("my answers")
+    write_notebook(place / "notebooks" / "01_b.ipynb", "2")
+    assert [path.name for path in lab.copy_missing()] == ["01_b.ipynb"]
+    assert (place / "my-notebooks" / "00_a.ipynb").read_text() == "my answers"
+
+
+def test_the_repository_is_named_in_one_place():
+    slug = notebooks.home()["repository"]
+    named = subprocess.run(["git", "grep", "-l", slug, "--", ":!notebooks"], cwd=ROOT, capture_output=True, text=True)
+    assert named.stdout.split() in (["README.md", "pyproject.toml"], ["pyproject.toml"])
+    readme = (ROOT / "README.md").read_text()
+    assert all(notebooks.badge(name) in readme for name in notebooks.names())
+
+
+def test_conda_users_get_the_same_versions():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert environment["dependencies"][-1] == {"pip": ["--constraint constraints.txt", "--editable .[lab]"]}
+
+
+def test_every_dependency_is_pinned_within_its_range():
+    from packaging.requirements import Requirement
+
+    pins = dict(
+        line.strip().split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line
+    )
+    pins = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pins.items()}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for text in project["dependencies"] + project["optional-dependencies"]["lab"]:
+        wanted = Requirement(text)
+        assert wanted.specifier.contains(pins[re.sub(r"[-_.]+", "-", wanted.name).lower()]), text
+
+
+def test_a_wheel_finds_its_photos(tmp_path):
+    """Built, unpacked away from the checkout, and imported from there."""
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    code = (
+        "from transfer_utils import data, embedded, checkpoints, widgets\n"
+        "print(len(data.load()), checkpoints.shipped(), len(data.results('lesson01')) > 0, embedded.folder())"
+    )
+    # -P and an own path: the checkout must not answer in the wheel's place
+    ran = subprocess.run(
+        [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r})\n{code}"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert ran.stdout.startswith("17000 ['animals', 'both', 'both_small', 'vehicles'] True")
+    assert str(tmp_path / "site") in ran.stdout
+
+
+def test_make_without_a_target_lists_the_targets():
+    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for target in ("lab", "course", "test", "notebooks", "checkpoints", "check", "results", "clean"):
+        assert f"make {target} " in listed

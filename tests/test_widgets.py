@@ -1,0 +1,71 @@
+"""The explorer without a browser: states, errors, and the still picture that stands in for it."""
+
+import re
+
+import pytest
+import torch
+import traitlets
+
+from transfer_utils import data, explorers, widgets
+
+PHOTOS = data.load(split="valid").take(6, seed=0)
+
+
+@pytest.fixture(scope="module")
+def stage_explorer():
+    rows = data.results("lesson02")
+    rows = rows[rows["stage"].isin(["stem", "neck"])]
+    banks = {"stem": torch.randn(60, 8), "neck": torch.nn.functional.one_hot(PHOTOS.labels).float()}
+    return explorers.stages(rows, banks, PHOTOS, queries=[0, 30])
+
+
+def test_every_combination_has_a_frame(stage_explorer):
+    first, second = (len(control["options"]) for control in stage_explorer.controls)
+    assert len(stage_explorer.frames) == first * second
+    stage_explorer.state = [0, 0]
+    assert stage_explorer.frame["sentence"].startswith("stem, 1 photos per class")
+
+
+def test_a_state_that_does_not_exist_is_refused(stage_explorer):
+    with pytest.raises(traitlets.TraitError, match=r"no state \[9, 0\]; positions go 0 to 1 \(stage\)"):
+        stage_explorer.state = [9, 0]
+
+
+def test_numbers_are_those_of_the_stored_rows(stage_explorer):
+    rows = data.results("lesson02").query("stage == 'neck' and per_class == 10")
+    line = stage_explorer.chart["lines"][1]
+    assert line["mean"][stage_explorer.chart["x"].index("10")] == pytest.approx(rows["test"].mean(), abs=1e-4)
+
+
+def test_without_a_page_there_is_a_picture_with_alt_text(stage_explorer):
+    stage_explorer.state = [1, 2]
+    bundle, _ = stage_explorer._repr_mimebundle_()
+    alt = re.search(r'alt="([^"]*)"', bundle["text/html"]).group(1)
+    assert "stage: neck, photos per class: 5" in alt
+    assert stage_explorer.frame["sentence"] in alt.replace("&#x27;", "'")
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+
+
+def test_neighbours_are_of_the_same_class_and_never_the_photo_itself(stage_explorer):
+    hits = explorers.nearest(torch.nn.functional.one_hot(PHOTOS.labels).float(), [0, 30], count=5)
+    assert (PHOTOS.labels[hits] == PHOTOS.labels[[0, 30]][:, None]).all()
+    assert not (hits == torch.tensor([[0], [30]])).any()
+
+
+def test_response_explorer_shows_the_photos_that_excite_a_channel_most():
+    response = torch.rand(60, 4)
+    shown = explorers.responses({"stem": response}, PHOTOS, channels=2, most=5)
+    assert [len(row["tiles"]) for row in shown.frame["rows"]] == [5, 5]
+    channel = int(shown.frame["rows"][0]["label"].split()[1])
+    used = sorted({int(i) for c in (0, 1, 2, 3) for i in response[:, c].topk(5).indices})
+    assert set(response[:, channel].topk(5).indices.tolist()) <= set(used)
+
+
+def test_the_sprite_is_small():
+    photos = data.load(split="valid").images[:200]
+    assert len(widgets.sprite(photos)["url"]) < 150_000 * 4 / 3
+
+
+def test_a_control_without_options_is_refused():
+    with pytest.raises(ValueError, match="no options for 'stage'"):
+        widgets.explore("empty", {"stage": []}, lambda i: {})
