@@ -22,17 +22,15 @@ def jobs(methods: tuple[str, ...], sizes: tuple[int, ...]) -> list[Row]:
     return [{"method": m, "per_class": n, "seed": s} for m, n, s in product(methods, sizes, SEEDS)]
 
 
+LESSON00 = ("probe", "probe, random weights", "scratch", "scratch until flat")
 SWEEPS = {
+    "lesson00": (experiments.lesson00, jobs(LESSON00, (10, 50))),
     "lesson01": (
         experiments.lesson01,
-        jobs(("fine-tuned", "scratch"), (5, 20, 100)) + jobs(("scratch, 10x epochs",), (5, 20)),
+        jobs(("fine-tuned", "scratch", "probe", "probe, random weights"), (5, 20, 100))
+        + jobs(("scratch, 10x epochs",), (20,)),
     ),
     "lesson02": (experiments.lesson02, [{"seed": seed} for seed in SEEDS]),
-    "lesson00": (
-        experiments.lesson00,
-        jobs(("probe", "scratch", "scratch until flat"), (10,))
-        + jobs(("probe", "scratch", "scratch until flat"), (50,)),
-    ),
 }
 
 

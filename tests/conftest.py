@@ -17,7 +17,7 @@ HERE = str(Path(__file__).parent)
 
 @pytest.fixture(autouse=True, scope="session")
 def session(tmp_path_factory) -> Iterator[None]:
-    """Two threads, caches in a folder of the session, no quick runs by accident, importable helpers in workers."""
+    """One thread, caches in a folder of the session, no quick runs by accident, importable helpers in workers."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRANSFER_UTILS_HOME", str(tmp_path_factory.mktemp("home")))
         patch.delenv("COURSE_QUICK", raising=False)
@@ -25,7 +25,8 @@ def session(tmp_path_factory) -> Iterator[None]:
         if HERE not in sys.path:
             patch.syspath_prepend(HERE)
         threads = torch.get_num_threads()
-        torch.set_num_threads(2)
+        # One thread: these networks are tiny, and two threads on a busy two-core machine wait ten times as long.
+        torch.set_num_threads(1)
         yield
         torch.set_num_threads(threads)
 

@@ -81,17 +81,12 @@ def test_records_of_steps_and_epochs(tiny, pairs):
     assert records[2].metrics["loss"] == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_every_photo_is_seen_once_an_epoch(tiny, pairs, monkeypatch):
-    seen, batch = [], training._batch
-
-    def noted(model, images, rows, *rest):
-        seen.append(rows.tolist())
-        return batch(model, images, rows, *rest)
-
-    monkeypatch.setattr(training, "_batch", noted)
-    fit(tiny(), pairs[0], None, 32, replace(QUICK, batch=50), progress=False)
+def test_every_photo_is_seen_once_an_epoch(tiny, pairs):
+    model, seen = tiny(), []
+    model.stem.register_forward_pre_hook(lambda _, x: seen.append([photo.numpy().tobytes() for photo in x[0]]))
+    fit(model, pairs[0], None, 32, replace(QUICK, batch=50, augment=False), progress=False)
     first, second = seen[0] + seen[1], seen[2] + seen[3]
-    assert sorted(first) == sorted(second) == list(range(128))
+    assert sorted(first) == sorted(second) == sorted(p.numpy().tobytes() for p in model.preprocess(pairs[0].images))
     assert first != second
 
 
@@ -103,6 +98,14 @@ def test_break_keeps_what_was_learned(tiny, pairs):
             break
     assert "head.weight" in drift(before, model)
     assert drift(learned, model) == {}
+
+
+@pytest.mark.parametrize("through", [None, "stem"])
+def test_training_updates_batch_norm_in_every_step(tiny, pairs, through):
+    """Also after eval() before the training, and after each look at the valid photos."""
+    model = freeze(tiny(), through).eval()
+    fit(model, *pairs, 32, replace(QUICK, epochs=3), progress=False)
+    assert model.body[1].num_batches_tracked == 3 * 4
 
 
 def test_valid_is_looked_at_as_often_as_asked(tiny, pairs):
@@ -184,10 +187,9 @@ def interrupt(monkeypatch):
 
 def test_interrupt_keeps_model_and_history(tiny, pairs, interrupt, capsys):
     interrupt(7)  # four steps an epoch: in the middle of the second one
-    model, before, rows = tiny(), state(tiny()), []
-    history = fit(model, *pairs, 32, Recipe(epochs=5, batch=32), progress=False, history=rows)
+    model, before = tiny(), state(tiny())
+    history = fit(model, *pairs, 32, Recipe(epochs=5, batch=32), progress=False)
     assert history["epoch"].tolist() == [1]
-    assert history.to_dict("records") == rows
     assert {"head.weight", "stem.0.weight"} <= set(drift(before, model))
     assert "Interrupted after 1 of 5 epochs; the model keeps what it learned." in capsys.readouterr().out
     assert 0 <= accuracy(model, pairs[1], 32) <= 1
@@ -240,11 +242,14 @@ def test_cached_features_and_the_whole_network_agree(tiny, pairs, in_float32, mo
     assert cached_history["valid"].tolist() == pytest.approx(whole_history["valid"].tolist(), abs=0.03)
 
 
-def test_augmented_views_are_mixed_within_an_epoch(tiny):
-    """Each photo of a batch draws its own view."""
-    views = torch.arange(4.0)[:, None, None].expand(4, 50, 1)
-    batch = training._cached_batch(views, torch.arange(50), torch.Generator().manual_seed(0))
-    assert set(batch.flatten().tolist()) == {0.0, 1.0, 2.0, 3.0}
+def test_each_photo_of_a_batch_draws_its_own_view(tiny, pairs, monkeypatch):
+    views = torch.arange(4.0).view(4, 1, 1).expand(4, len(pairs[0]), 16)
+    monkeypatch.setattr(features, "extract_views", lambda *_: views)
+    model, seen = freeze(tiny(), "pool"), []
+    model.head.register_forward_pre_hook(lambda _, x: seen.append(x[0][:, 0].tolist()))
+    fit(model, pairs[0], None, 32, replace(QUICK, batch=64), progress=False)
+    assert [set(batch) for batch in seen] == [{0.0, 1.0, 2.0, 3.0}] * 4
+    assert seen[:2] != seen[2:]  # and another one in the next epoch
 
 
 # --- what it refuses ----------------------------------------------------------------------------------------------

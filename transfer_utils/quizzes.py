@@ -15,16 +15,16 @@ class Question:
 QUIZZES: dict[str, tuple[Question, ...]] = {
     "00": (
         Question(
-            "We trained on 100 photos. Which part of the network did those photos change?",
+            "In the pretrained network with a probe: what was fitted to our 100 photos?",
             (
-                ("All of it.", "The backbone ran, but nothing in it moved: only the head was fitted."),
-                ("The head.", "A linear layer on frozen features is all that we fitted."),
-                ("The first stage.", "Early stages are the ones that we reuse most readily."),
+                ("All of it.", "The backbone ran, but nothing in it moved: only the probe was fitted."),
+                ("A linear classifier on its features.", "It takes the place of the old head."),
+                ("The first stage.", "Every stage in front of the head was frozen."),
             ),
             1,
         ),
         Question(
-            "Why do we show the same architecture from random weights beside the pretrained network?",
+            "Why did we put the same probe on the same network with random weights?",
             (
                 ("To find out how fast our machine is.", "Speed is measured elsewhere."),
                 ("Because random weights need no download.", "True, and not the reason."),
@@ -53,11 +53,11 @@ QUIZZES: dict[str, tuple[Question, ...]] = {
             1,
         ),
         Question(
-            "The pretrained network tells frogs from dogs. Why does that help with deer and horses?",
+            "The pretrained network has never seen a deer. What did it bring to the task with deer and horses?",
             (
-                ("Its early and middle stages respond to patterns that deer and horses also have.", "They are shared."),
-                ("Its head already has an output for deer.", "Its head knows only the five source classes."),
-                ("It does not: only the larger number of steps counts.", "Scratch got ten times the epochs, too."),
+                ("A better start: the same steps lead to a better network.", "That is what the paired gain measures."),
+                ("An output for deer in its head.", "Its head knows only the five source classes."),
+                ("Nothing: it only trained for longer.", "Scratch with ten times the epochs is in the stored rows."),
             ),
             0,
         ),

@@ -28,6 +28,11 @@ class Settings:
     epochs: int
     seed: int = 0
 
+    @property
+    def comparable(self) -> bool:
+        """Whether this run's numbers may stand beside the stored rows, which come from full runs of 'cpu'."""
+        return self.profile == "cpu" and not self.quick
+
     def few(self, count: int, quick: int = 2) -> int:
         """`count` in a full run, at most `quick` in a quick one: for epochs, repeats and photos per class."""
         return min(count, quick) if self.quick else count

@@ -17,6 +17,8 @@ from transfer_utils.data import ImageSet
 from transfer_utils.device import autocast, best_device
 from transfer_utils.freezing import frozen_through, parameter_groups
 
+Batch = Callable[[Tensor, torch.Generator], Tensor]  # rows and randomness to the network's input
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -55,14 +57,13 @@ def train(model: StagedModel, photos: ImageSet, valid: ImageSet | None, size: in
     device = best_device()
     model.to(device)
     through = frozen_through(model)
-    network: nn.Module = model
-    inputs = photos.images
-    if through is not None:
-        network = model.split(after=through)[1]
-        inputs = _frozen_inputs(model, photos, size, recipe)
+    network: nn.Module
+    if through is None:
+        network, batch = model, _photo_batches(model, photos, size, recipe)
+    else:
+        network, batch = model.split(after=through)[1], _feature_batches(model, photos, size, recipe)
     evaluate = _evaluator(model, network, valid, size)
-    # Small sets live on the device: no copies during an epoch, and no worker processes that could hang a notebook.
-    inputs, labels = inputs.to(device), photos.labels.to(device)
+    labels = photos.labels.to(device)
     batches = max(1, len(labels) // recipe.batch)
     steps = batches * recipe.epochs
     optimiser = torch.optim.AdamW(parameter_groups(model, recipe.rate, recipe.head_ratio), weight_decay=recipe.decay)
@@ -73,12 +74,7 @@ def train(model: StagedModel, photos: ImageSet, valid: ImageSet | None, size: in
         network.train()
         total, right = torch.zeros((), device=device), torch.zeros((), device=device)
         for rows in torch.randperm(len(labels), generator=generator).tensor_split(batches):
-            x = (
-                _cached_batch(inputs, rows, generator)
-                if through
-                else _batch(model, inputs, rows, size, recipe, generator)
-            )
-            y = labels[rows.to(device)]
+            x, y = batch(rows, generator), labels[rows.to(device)]
             with autocast(device, training=network):
                 logits = network(x)
                 loss = cross_entropy(logits, y)
@@ -104,13 +100,12 @@ def fit(
     size: int = 32,
     recipe: Recipe | None = None,
     progress: bool = True,
-    history: list[dict[str, float]] | None = None,
 ) -> pd.DataFrame:
     """Train to the end, or until the cell is interrupted; returns one row per finished epoch.
 
-    An interrupt keeps the model and the rows so far. history: a list to fill as epochs finish.
+    An interrupt keeps the model and the rows so far.
     """
-    history = [] if history is None else history
+    history: list[dict[str, float]] = []
     recipe = recipe or Recipe()
     bar = tqdm(total=recipe.epochs, unit="epoch", disable=not progress, leave=False)
     try:
@@ -180,10 +175,33 @@ def _check(model: StagedModel, photos: ImageSet, recipe: Recipe) -> None:
         raise ValueError("Every stage is frozen, so nothing can train. Freeze through an earlier stage.")
 
 
-def _frozen_inputs(model: StagedModel, photos: ImageSet, size: int, recipe: Recipe) -> Tensor:
+def _photo_batches(model: StagedModel, photos: ImageSet, size: int, recipe: Recipe) -> Batch:
+    """The photos at some rows, augmented anew each time and preprocessed."""
+    # Small sets live on the device: no copies during an epoch, and no worker processes that could hang a notebook.
+    images = photos.images.to(best_device())
+
+    def batch(rows: Tensor, generator: torch.Generator) -> Tensor:
+        x = images[rows.to(images.device)]
+        x = augment.flip_and_shift(x, generator) if recipe.augment else x
+        return model.preprocess(features.resize(x, size)).contiguous(memory_format=torch.channels_last)
+
+    return batch
+
+
+def _feature_batches(model: StagedModel, photos: ImageSet, size: int, recipe: Recipe) -> Batch:
+    """The frozen stages' outputs at some rows, computed once; each time one of the cached augmented views."""
     if recipe.augment:
-        return features.extract_views(model, photos, size, recipe.seed)
-    return features.extract(model, photos, size, stage=frozen_through(model))[None]
+        views = features.extract_views(model, photos, size, recipe.seed)
+    else:
+        views = features.extract(model, photos, size, stage=frozen_through(model))[None]
+    views = views.to(best_device())
+
+    def batch(rows: Tensor, generator: torch.Generator) -> Tensor:
+        view = torch.randint(len(views), rows.shape, generator=generator)
+        x = views[view.to(views.device), rows.to(views.device)]
+        return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+
+    return batch
 
 
 def _evaluator(model: StagedModel, network: nn.Module, valid: ImageSet | None, size: int) -> Callable[[], float]:
@@ -202,15 +220,3 @@ def _evaluator(model: StagedModel, network: nn.Module, valid: ImageSet | None, s
             return (network(prefix).argmax(1) == labels).float().mean().item()
 
     return evaluate
-
-
-def _cached_batch(views: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
-    view = torch.randint(len(views), rows.shape, generator=generator)
-    x = views[view.to(views.device), rows.to(views.device)]
-    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
-
-
-def _batch(model: StagedModel, images: Tensor, rows: Tensor, size: int, recipe: Recipe, generator) -> Tensor:
-    x = images[rows.to(images.device)]
-    x = augment.flip_and_shift(x, generator) if recipe.augment else x
-    return model.preprocess(features.resize(x, size)).contiguous(memory_format=torch.channels_last)

@@ -11,6 +11,7 @@ import anywidget
 import matplotlib.pyplot as plt
 import numpy as np
 import traitlets
+from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import Tensor
 
@@ -92,6 +93,9 @@ class Explorer(anywidget.AnyWidget):
                 y, x = tile // columns * side, tile % columns * side
                 left = c * (side + 2) + 8 * (c >= row["gap"])
                 canvas[r * (side + 2) :, left:][:side, :side] = sheet[y : y + side, x : x + side]
+                if c in row.get("wrong", []):
+                    corner = (left + 0.5, r * (side + 2) + 0.5)
+                    axes.add_patch(Rectangle(corner, side - 2, side - 2, fill=False, ec="#D55E00", ls="--", lw=2))
         axes.imshow(canvas)
         axes.set_yticks([(r + 0.5) * (side + 2) for r in range(len(rows))], [row["label"] for row in rows])
         axes.set_xticks([])
