@@ -125,7 +125,7 @@ plots.intervals(at_10, "accuracy with 10 photos per class", mine if run.comparab
 # %% [markdown]
 # *Scratch* stands there twice: with our 10 epochs, and *until flat*. That run goes on until accuracy on valid photos has
 # stopped rising, for up to ten times the epochs, and keeps its best moment. Rates and penalties were chosen on valid
-# photos: three learning rates for scratch, the best of them for the longer runs, five penalties for the probes.
+# photos: two learning rates for scratch, the better one for the longer runs, five penalties for the probes.
 
 # %%
 for baseline in ("probe, random weights", "scratch", "scratch until flat"):
