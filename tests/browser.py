@@ -63,13 +63,15 @@ def run_all(page: Page, server: tuple[str, str], notebook: str, seconds: float =
     page.goto(f"{address}/lab/tree/{notebook}?token={token}&reset", wait_until="domcontentloaded")
     page.click(".jp-NotebookPanel .jp-Notebook", timeout=PATIENCE * 1000)
     page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=PATIENCE * 1000)
-    page.click('li.lm-MenuBar-item:has-text("Run")')
-    page.click('li.lm-Menu-item:has-text("Run All Cells")')
-    last = page.locator(".jp-CodeCell .jp-InputPrompt").last
-    deadline = time.monotonic() + seconds
-    while not last.inner_text().strip("[]: ").isdigit():
+    prompts, deadline = page.locator(".jp-CodeCell .jp-InputPrompt"), time.monotonic() + seconds
+    while not prompts.last.inner_text().strip("[]: ").isdigit():
         if time.monotonic() > deadline:
             raise TimeoutError(f"{notebook} did not reach its last cell within {seconds:.0f} s")
+        if not "".join(prompts.all_inner_texts()).strip("[]: \n"):
+            # A kernel that has just said that it is idle may still lose what it is asked to run: ask again.
+            page.click('li.lm-MenuBar-item:has-text("Run")')
+            page.click('li.lm-Menu-item:has-text("Run All Cells")')
+            page.wait_for_timeout(3000)
         page.wait_for_timeout(500)
 
 

@@ -56,9 +56,11 @@ def test_keys_move_the_slider_and_redraw(page):
 
 
 def test_the_mouse_moves_the_other_slider(page):
-    slider = page.get_by_label("photos per class")
-    box = slider.bounding_box()
-    page.mouse.click(box["x"] + box["width"] - 4, box["y"] + box["height"] / 2)
+    slider = page.locator(".tl-explorer input[type=range]").nth(1)
+    assert page.get_by_role("slider", name="photos per class").count() == 1
+    slider.scroll_into_view_if_needed()
+    width, height = (slider.bounding_box()[side] for side in ("width", "height"))
+    slider.click(position={"x": width - 4, "y": height / 2})
     assert ", 200 photos per class:" in sentence(page)
 
 

@@ -22,7 +22,10 @@ def write_notebook(path, *sources, tags=()):
     cells = [nbformat.v4.new_code_cell(source) for source in sources]
     for cell in cells:
         cell.metadata["tags"] = list(tags)
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3"}}), path)
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}}),
+        path,
+    )
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
+from PIL import Image
 from torch import Tensor
 
 from transfer_utils import freezing, stats
@@ -27,10 +28,12 @@ FROZEN, TRAINS = "#DBEAFE", "#FDEBD3"
 
 def picture(figure: Figure, alt: str) -> HTML:
     """The figure as an <img> with alt text, which JupyterLab, Colab and web pages all keep."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=90, bbox_inches="tight", facecolor="white")
+    drawn, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=90, bbox_inches="tight", facecolor="white")
     plt.close(figure)
-    code = base64.b64encode(buffer.getvalue()).decode()
+    # A palette of 256 colours cuts a page of photos to a third; committed notebooks stay small.
+    Image.open(drawn).convert("RGB").quantize(256).save(small, format="png", optimize=True)
+    code = base64.b64encode(small.getvalue()).decode()
     return HTML(f'<img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{code}">')
 
 
