@@ -65,8 +65,7 @@ def test_the_mouse_moves_the_other_slider(page):
 
 
 def test_pictures_have_names_for_screen_readers(page):
-    titles = page.locator(".tl-explorer svg[role=img] > title").all_inner_texts()
-    titles = titles or [t.text_content() for t in page.locator(".tl-explorer svg[role=img] > title").all()]
+    titles = page.locator(".tl-explorer svg[role=img] > title").evaluate_all("found => found.map(t => t.textContent)")
     assert len(titles) == 2
     assert "accuracy on test photos against photos per class" in titles[0]
     assert "neighbours are the same class" in titles[1]

@@ -7,7 +7,7 @@ const STYLE = `
 .tl-explorer .tl-controls { display: flex; flex-wrap: wrap; gap: 6px 28px; margin-bottom: 8px; }
 .tl-explorer label { display: block; width: 240px; }
 .tl-explorer label span { display: flex; justify-content: space-between; }
-.tl-explorer output { font-weight: 600; font-variant-numeric: tabular-nums; }
+.tl-explorer label b { font-variant-numeric: tabular-nums; }
 .tl-explorer input[type=range] { width: 100%; accent-color: #0072B2; }
 .tl-explorer p { margin: 6px 0; min-height: 2.9em; }
 .tl-explorer svg { width: 100%; height: auto; display: block; }
@@ -104,8 +104,10 @@ function render({ model, el }) {
 
   const inputs = model.get("controls").map((control, position) => {
     const label = document.createElement("label"), line = document.createElement("span");
-    const name = document.createElement("span"), value = document.createElement("output"), input = document.createElement("input");
+    const name = document.createElement("span"), value = document.createElement("b"), input = document.createElement("input");
     name.textContent = control.label;
+    // The slider itself says its value; and an <output> here would take the label away from the slider.
+    value.setAttribute("aria-hidden", "true");
     line.append(name, value);
     Object.assign(input, { type: "range", min: 0, max: control.options.length - 1, step: 1 });
     // On the input itself: otherwise Notebook 7 takes the arrow keys for its own shortcuts.
