@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 0 · What does transfer learning buy me?
 #
-# *20 minutes. On two CPU cores the cells take about a minute in all.*
+# *20 minutes. On two CPU cores the cells take less than a minute in all.*
 #
 # Somebody else has trained a network on 1.3 million photos. We have one hundred. In this lesson we
 #

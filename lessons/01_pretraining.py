@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 1 · What does a network learn from a big task?
 #
-# *30 minutes. On two CPU cores the cells take about a minute in all.*
+# *30 minutes. On two CPU cores the cells take less than a minute in all.*
 #
 # Where do pretrained weights come from? From somebody who trained on a larger task first. Today that is us. We
 #
@@ -106,8 +106,8 @@ plots.photo_rows(shown, alt="Sixteen 3 by 3 colour filters each: ours look rando
 
 # %% [markdown]
 # **Takeaway.** ImageNet's filters have directions, light on one side and dark on the other, or prefer a colour. Ours
-# have hardly moved away from their random start: twenty epochs on 8,500 photos changed later stages, not these. A
-# random filter already finds edges of some kind; so let us look at what the stages *respond* to.
+# have hardly moved away from their random start. A random filter already finds edges of some kind; so let us look at
+# what the stages *respond* to.
 #
 # ## Inside: one photo on its way
 #

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 2 · How far do frozen features go?
 #
-# *25 minutes. On two CPU cores the cells take about a minute in all.*
+# *25 minutes. On two CPU cores the cells take less than a minute in all.*
 #
 # A network that has never seen our photos already turns them into something useful. In this lesson we
 #
