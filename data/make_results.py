@@ -1,6 +1,6 @@
 """Rebuild the stored rows in data/results/ (`make results`).
 
-usage: python data/make_results.py [lesson00 lesson01 lesson02]
+usage: python data/make_results.py [lesson00 lesson01 lesson02 lesson03]
 
 Finished runs are kept in build/results/ as they come, so an interrupted call goes on where it stopped;
 `make clean` starts over. lesson01 needs the checkpoints of `make checkpoints`. Test photos are read once per row.
@@ -23,6 +23,8 @@ def jobs(methods: tuple[str, ...], sizes: tuple[int, ...]) -> list[Row]:
 
 
 LESSON00 = ("probe", "probe, random weights", "scratch", "scratch until flat")
+AGAINST_OVERFITTING = ("full, no augmentation", "full, decay x100")
+LESSON03 = tuple(method for method in experiments.METHODS if method not in AGAINST_OVERFITTING)
 SWEEPS = {
     "lesson00": (experiments.lesson00, jobs(LESSON00, (10, 50))),
     "lesson01": (
@@ -31,6 +33,10 @@ SWEEPS = {
         + jobs(("scratch, 10x epochs",), (20,)),
     ),
     "lesson02": (experiments.lesson02, [{"seed": seed} for seed in SEEDS]),
+    "lesson03": (
+        experiments.lesson03,
+        jobs(LESSON03, (20, 5)) + jobs(AGAINST_OVERFITTING, (5,)) + jobs(LESSON03, (100,)),
+    ),
 }
 
 

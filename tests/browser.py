@@ -20,6 +20,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
 PATIENCE = 120  # seconds
+IDLE = '.jp-Notebook-ExecutionIndicator[data-status="idle"]'
 
 
 @contextmanager
@@ -62,12 +63,13 @@ def run_all(page: Page, server: tuple[str, str], notebook: str, seconds: float =
     address, token = server
     page.goto(f"{address}/lab/tree/{notebook}?token={token}&reset", wait_until="domcontentloaded")
     page.click(".jp-NotebookPanel .jp-Notebook", timeout=PATIENCE * 1000)
-    page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=PATIENCE * 1000)
+    page.wait_for_selector(IDLE, timeout=PATIENCE * 1000)
     prompts, deadline = page.locator(".jp-CodeCell .jp-InputPrompt"), time.monotonic() + seconds
     while not prompts.last.inner_text().strip("[]: ").isdigit():
         if time.monotonic() > deadline:
             raise TimeoutError(f"{notebook} did not reach its last cell within {seconds:.0f} s")
-        if not "".join(prompts.all_inner_texts()).strip("[]: \n"):
+        begun = any(character.isdigit() for character in "".join(prompts.all_inner_texts()))
+        if not begun and page.locator(IDLE).count():
             # A kernel that has just said that it is idle may still lose what it is asked to run: ask again.
             page.click('li.lm-MenuBar-item:has-text("Run")')
             page.click('li.lm-Menu-item:has-text("Run All Cells")')

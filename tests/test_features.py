@@ -209,7 +209,7 @@ def test_damaged_cache_file_is_computed_again(tiny, photos, runs, own_home, spoi
 def test_views_are_augmented_copies_through_the_frozen_stages(tiny, photos, in_float32):
     model = freeze(tiny(), "stem")
     views = features.extract_views(model, photos, 32, seed=3, cache=False)
-    assert views.shape == (features.VIEWS, 12, 8, 16, 16)
+    assert views.shape == (augment.VIEWS, 12, 8, 16, 16)
     generator = torch.Generator().manual_seed(3)
     for view in views:
         moved = augment.flip_and_shift(photos.images, generator)
@@ -222,17 +222,17 @@ def test_views_are_cached_by_seed(tiny, photos, runs, monkeypatch):
     model = freeze(tiny(), "body")
     first = features.extract_views(model, photos, 32, seed=0)
     assert torch.equal(features.extract_views(model, photos, 32, seed=0), first)
-    assert len(runs) == features.VIEWS
+    assert len(runs) == augment.VIEWS
     assert not torch.equal(features.extract_views(model, photos, 32, seed=1), first)
-    assert len(runs) == 2 * features.VIEWS
+    assert len(runs) == 2 * augment.VIEWS
     features.extract(model, photos, 32, stage="body")  # one plain view is not four
-    assert len(runs) == 2 * features.VIEWS + 1
+    assert len(runs) == 2 * augment.VIEWS + 1
 
 
 def test_views_are_cached_by_their_number(tiny, photos, own_home, monkeypatch):
     model = freeze(tiny(), "body")
     features.extract_views(model, photos, 32, seed=0)
-    monkeypatch.setattr(features, "VIEWS", 2)
+    monkeypatch.setattr(augment, "VIEWS", 2)
     assert len(features.extract_views(model, photos, 32, seed=0)) == 2
 
 

@@ -222,6 +222,59 @@ def best_stage(answer: Callable) -> str:
     return "chosen on valid photos, reported on test photos."
 
 
+# --- lesson 03 ------------------------------------------------------------------------------------------------------
+
+
+@check
+def trains_only_the_head(answer: Callable) -> str:
+    """The learner's train_head(model, photos) moves the head, and nothing else."""
+    torch.manual_seed(3)
+    model = backbones.load_backbone("course_resnet/both", classes=3)
+    photos = data.load("cifar10_photos", "train").only("cat", "deer", "horse").take(5, seed=0)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    result = answer(model, photos)
+    _filled(result, answer, "return the model at the end.")
+    moved = list(freezing.drift(before, result.state_dict()))
+    weights = {name for name, _ in result.named_parameters()}
+    body = [name for name in moved if not name.startswith("head.")]
+    trained = [name for name in body if name in weights]
+    if trained:
+        raise NotYet(f"{trained[0]} moved.", "only the head's parameters may get a gradient and be in the optimiser.")
+    if body:
+        raise NotYet(
+            f"no weight of the backbone moved, but {len(body)} batch-norm values did (first: {body[0]}).",
+            "in which mode is the network while it sees the photos?",
+        )
+    if not moved:
+        raise NotYet("the head did not move either.", "it needs gradients, and an optimiser that steps.")
+    result.train()
+    return "the head learned, and no weight or statistic of the backbone moved."
+
+
+@check
+def layer_rates(answer: Callable) -> str:
+    """The learner's layer_rates(model, rate, factor) divides the rate once for each stage below the head."""
+    torch.manual_seed(3)
+    model = freezing.freeze(backbones.course_resnet(3), through="stem")
+    groups = answer(model, 1.0, 2.0)
+    _filled(groups, answer, "collect one dict for each stage in a list, and return the list.")
+    found = {id(p): group["lr"] for group in groups for p in group["params"]}
+    if sum(len(list(group["params"])) for group in groups) > len(found):
+        raise NotYet("some parameters are in two groups.", "each stage makes one group of its own.")
+    for stage, expected in {"head": 1.0, "stage3": 0.5, "stage2": 0.25, "stage1": 0.125}.items():
+        for name, parameter in model.get_submodule(stage).named_parameters():
+            if id(parameter) not in found:
+                raise NotYet(f"{stage}.{name} is in no group.", "every parameter that trains needs a rate.")
+            if abs(found[id(parameter)] - expected) > 1e-9:
+                raise NotYet(
+                    f"with rate 1 and factor 2, {stage} got {found[id(parameter)]:g}; we get {expected:g}.",
+                    "start at the head, and divide after each stage that has weights to train. pool has none.",
+                )
+    if any(id(parameter) in found for parameter in model.stem.parameters()):
+        raise NotYet("the stem is frozen, and yet in a group.", "keep only parameters with requires_grad.")
+    return "head first, each stage below it slower, and nothing frozen among them."
+
+
 # --- self-tests -----------------------------------------------------------------------------------------------------
 
 

@@ -1,14 +1,16 @@
 """The runs behind the stored rows: each function makes the rows of one comparison for one seed."""
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from transfer_utils import backbones, checkpoints, data, embedded, features, probes
+from transfer_utils import augment, backbones, checkpoints, data, embedded, features, probes
 from transfer_utils.backbones import StagedModel
 from transfer_utils.data import ImageSet
+from transfer_utils.freezing import freeze
 from transfer_utils.sources import SOURCES, TARGETS
 from transfer_utils.sweeps import Row
 from transfer_utils.training import Recipe, accuracy, fit, fit_until_flat
@@ -104,6 +106,80 @@ def lesson02(seed: int) -> list[Row]:
             scores = fitted.accuracy(banks[1][stage], valid.labels), fitted.accuracy(banks[2][stage], test.labels)
             rows.append({"stage": stage, "per_class": per_class, **_row(*scores, None, penalty=fitted.penalty)})
     return rows
+
+
+# --- lesson 03: which stages move, and how fast ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Freeze through a stage, then train for a share of the epochs. rate: instead of the rate that is tried."""
+
+    through: str | None = None
+    share: float = 1.0
+    rate: float | None = None
+    changes: dict[str, Any] = field(default_factory=dict)  # to the recipe
+
+
+GRADUALLY = ("pool", "stage2", "stage1", "stem", None)  # from the head backwards, a fifth of the epochs each
+METHODS: dict[str, list[Phase]] = {
+    "scratch": [Phase()],
+    "head only": [Phase("pool")],
+    "last stage": [Phase("stage2")],
+    "full": [Phase()],
+    "full, head 10x": [Phase(changes={"head_ratio": 10.0})],
+    "gradual unfreezing": [Phase(through, share=1 / len(GRADUALLY)) for through in GRADUALLY],
+    "head, then full": [Phase("pool", rate=1e-2), Phase()],
+    "full, no augmentation": [Phase(changes={"augment": False})],
+    "full, decay x100": [Phase(changes={"decay": 5.0})],
+}
+EPOCHS_FOR = {5: 60, 20: 30, 100: 12}  # by photos per class: few photos make few steps an epoch
+TRIED_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+
+
+def lesson03(method: str, per_class: int, seed: int) -> list[Row]:
+    """One row for each rate; the one that is best on valid photos also reads the test photos, once.
+
+    Its row has the accuracy on clean and on corrupted test photos, and that of the backbone under its original head
+    on the source's test photos, before and after. All methods see the same few augmented views of the same photos.
+    """
+    train, valid, test = _splits(TARGETS["animals"])
+    few = train.take(per_class, seed)
+    runs, rows = [], []
+    for rate in TRIED_RATES:
+        torch.manual_seed(seed)
+        model = (
+            backbones.course_resnet(len(test.classes))
+            if method == "scratch"
+            else pretrained_on_both(seed).new_head(len(test.classes))
+        )
+        started = time.perf_counter()
+        for phase in METHODS[method]:
+            freeze(model, phase.through)
+            epochs = max(1, round(EPOCHS_FOR[per_class] * phase.share))
+            recipe = Recipe(epochs, phase.rate or rate, batch=16, seed=seed, fixed_views=True)
+            fit(model, few, None, 32, replace(recipe, **phase.changes), progress=False)
+        row = {"rate": rate, "seconds": round(time.perf_counter() - started, 2)}
+        row |= {"train": round(accuracy(model, few, 32), 4), "valid": round(accuracy(model, valid, 32), 4)}
+        runs.append(model)
+        rows.append(row)
+    best = max(range(len(rows)), key=lambda i: rows[i]["valid"])
+    rows[best] |= _judged(runs[best], test, None if method == "scratch" else seed)
+    return rows
+
+
+def _judged(model: StagedModel, test: ImageSet, pretraining_seed: int | None) -> Row:
+    """Accuracy on clean and corrupted test photos, and on the source's, before and after fine-tuning."""
+    scores = {"test": accuracy(model, test, 32)}
+    for name, corrupt in augment.CORRUPTIONS.items():
+        scores[name] = accuracy(model, replace(test, images=corrupt(test.images)), 32)
+    if pretraining_seed is not None:
+        source_test = data.load("cifar10_photos", "test").only(*SOURCES["both"][0])
+        original = pretrained_on_both(pretraining_seed)
+        scores["source_before"] = accuracy(original, source_test, 32)
+        model.head = original.head
+        scores["source_after"] = accuracy(model, source_test, 32)
+    return {name: round(score, 4) for name, score in scores.items()}
 
 
 # --- shared -------------------------------------------------------------------------------------------------------

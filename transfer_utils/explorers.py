@@ -33,27 +33,33 @@ def stages(rows: pd.DataFrame, banks: dict[str, Tensor], photos: ImageSet, queri
     """
     names = list(banks)
     chart = _lines(rows.set_index("stage").loc[names].reset_index(), "stage")
-    found = {stage: nearest(banks[stage], queries) for stage in names}
-    used = sorted({*queries, *(int(i) for hits in found.values() for i in hits.flatten())})
-    tile = {position: i for i, position in enumerate(used)}
+    shown, used = _neighbour_frames(banks, photos, queries)
 
     def frame(i: int, j: int) -> dict[str, Any]:
-        shown, right = [], 0
-        for query, hits in zip(queries, found[names[i]].tolist(), strict=True):
-            name = photos.classes[photos.labels[query]]
-            wrong = [c + 1 for c, hit in enumerate(hits) if photos.labels[hit] != photos.labels[query]]
-            right += len(hits) - len(wrong)
-            words = f"{len(hits) - len(wrong)} of {len(hits)} neighbours are the same class"
-            tiles = [tile[p] for p in (query, *hits)]
-            shown.append({"label": name, "words": words, "tiles": tiles, "gap": 1, "wrong": wrong})
-        of = found[names[i]].numel()
-        note = f"{right} of the {of} neighbours below are of the same class; dashed frames mark the others."
-        return {"sentence": f"{_accuracy_sentence(chart, i, j)} {note}", "mark": {"line": i, "x": j}, "rows": shown}
+        sentence = f"{_accuracy_sentence(chart, i, j)} {shown[names[i]]['sentence']}"
+        return {**shown[names[i]], "sentence": sentence, "mark": {"line": i, "x": j}}
 
     controls = {"stage": names, "photos per class": chart["x"]}
     return explore(
         "Stage explorer", controls, frame, chart, photos.images[used], [len(names) - 1, len(chart["x"]) // 2]
     )
+
+
+def networks(banks: dict[str, dict[str, Tensor]], photos: ImageSet, queries: Sequence[int]) -> Explorer:
+    """Network by stage: the photos that each stage of each network finds most alike.
+
+    banks: {network: {stage: features (N, D) of the photos}}, the same stages in each. queries: positions in photos.
+    """
+    names, stages = list(banks), list(next(iter(banks.values())))
+    flat = {f"{name}, {stage}": banks[name][stage] for name in names for stage in stages}
+    shown, used = _neighbour_frames(flat, photos, queries)
+
+    def frame(i: int, j: int) -> dict[str, Any]:
+        key = f"{names[i]}, {stages[j]}"
+        return {**shown[key], "sentence": f"{key}: {shown[key]['sentence']}"}
+
+    controls = {"network": names, "stage": stages}
+    return explore("Network explorer", controls, frame, images=photos.images[used], state=[0, len(stages) - 1])
 
 
 def responses(peaks: dict[str, Tensor], photos: ImageSet, channels: int = 6, most: int = 10) -> Explorer:
@@ -88,6 +94,31 @@ def nearest(bank: Tensor, queries: Sequence[int], count: int = 8) -> Tensor:
     similarity = centred[list(queries)] @ centred.T
     similarity[torch.arange(len(queries)), list(queries)] = -torch.inf
     return similarity.topk(count, dim=1).indices
+
+
+def _neighbour_frames(
+    banks: dict[str, Tensor], photos: ImageSet, queries: Sequence[int]
+) -> tuple[dict[str, dict[str, Any]], list[int]]:
+    """For each bank a sentence and a row of neighbours per query; and the positions of the photos in the sprite."""
+    found = {name: nearest(bank, queries) for name, bank in banks.items()}
+    used = sorted({*queries, *(int(i) for hits in found.values() for i in hits.flatten())})
+    tile = {position: i for i, position in enumerate(used)}
+
+    def frame(all_hits: Tensor) -> dict[str, Any]:
+        shown, right = [], 0
+        for query, hits in zip(queries, all_hits.tolist(), strict=True):
+            name = photos.classes[photos.labels[query]]
+            wrong = [c + 1 for c, hit in enumerate(hits) if photos.labels[hit] != photos.labels[query]]
+            right += len(hits) - len(wrong)
+            words = f"{len(hits) - len(wrong)} of {len(hits)} neighbours are the same class"
+            tiles = [tile[p] for p in (query, *hits)]
+            shown.append({"label": name, "words": words, "tiles": tiles, "gap": 1, "wrong": wrong})
+        note = (
+            f"{right} of the {all_hits.numel()} neighbours below are of the same class; dashed frames mark the others."
+        )
+        return {"sentence": note, "rows": shown}
+
+    return {name: frame(hits) for name, hits in found.items()}, used
 
 
 def _top_photos(response: Tensor, channels: int, most: int) -> dict[int, Tensor]:

@@ -18,7 +18,6 @@ from transfer_utils.freezing import frozen_through
 from transfer_utils.settings import cache_folder
 
 BATCH = 256
-VIEWS = 4  # augmented copies of each photo in a cache; the same number in every arm of a comparison
 
 
 def resize(photos: Tensor, size: int) -> Tensor:
@@ -42,7 +41,7 @@ def extract(model: StagedModel, photos: ImageSet, size: int, stage: str | None =
 
 
 def extract_views(model: StagedModel, photos: ImageSet, size: int, seed: int, cache: bool = True) -> Tensor:
-    """The frozen stages' output for VIEWS augmented copies of each photo, (VIEWS, N, ...): train the rest on these.
+    """The frozen stages' output for the augment.VIEWS copies of each photo, (VIEWS, N, ...): train the rest on these.
 
     ValueError for a model without a frozen stage.
     """
@@ -55,11 +54,9 @@ def extract_views(model: StagedModel, photos: ImageSet, size: int, seed: int, ca
     prefix, _ = model.split(after=through)
 
     def compute() -> Tensor:
-        generator = torch.Generator().manual_seed(seed)
-        views = [augment.flip_and_shift(photos.images, generator) for _ in range(VIEWS)]
-        return torch.stack([run(model, prefix, view, size) for view in views])
+        return torch.stack([run(model, prefix, view, size) for view in augment.views(photos.images, seed)])
 
-    return _cached(f"{VIEWS} views {seed}", model, prefix, photos.images, size, cache, compute)
+    return _cached(f"{augment.VIEWS} views {seed}", model, prefix, photos.images, size, cache, compute)
 
 
 def by_stage(model: StagedModel, photos: ImageSet, size: int) -> dict[str, Tensor]:

@@ -86,26 +86,31 @@ def maps(photo: Tensor, stages: dict[str, Tensor], alt: str) -> HTML:
 
 def network(model: StagedModel) -> HTML:
     """The stages as boxes with their parameters: frozen ones dashed and blue, those that train solid and orange."""
-    names = [name for name in model.stages if freezing.count_parameters(model.get_submodule(name))]
-    figure, axes = plt.subplots(figsize=(1.25 * len(names) + 0.6, 1.7))
-    axes.set(xlim=(-0.2, len(names) * 1.25), ylim=(-0.75, 1.1))
+    counts = {name: freezing.count_parameters(model.get_submodule(name)) for name in model.stages}
+    boxes = [
+        (name, count, freezing.count_parameters(model.get_submodule(name), trainable=True) > 0)
+        for name, count in counts.items()
+        if count
+    ]
+    figure, axes = plt.subplots(figsize=(1.25 * len(boxes) + 0.6, 1.7))
+    words = draw_network(axes, boxes)
+    return picture(figure, f"The network as a row of stages: {words}.")
+
+
+def draw_network(axes: Axes, boxes: Sequence[tuple[str, int, bool]]) -> str:
+    """Draw (name, parameters, trains) as boxes into axes; returns the same in words."""
+    axes.set(xlim=(-0.2, len(boxes) * 1.25), ylim=(-0.75, 1.1))
     axes.set_axis_off()
-    words = []
-    for i, name in enumerate(names):
-        stage = model.get_submodule(name)
-        trains = freezing.count_parameters(stage, trainable=True) > 0
+    for i, (name, count, trains) in enumerate(boxes):
         fill, edge, line = (TRAINS, "#B45309", "-") if trains else (FROZEN, "#1D4ED8", "--")
         box = FancyBboxPatch((i * 1.25, 0), 0.95, 0.9, "round,pad=0.02", lw=1.8, ls=line, fc=fill, ec=edge)
         axes.add_patch(box)
         axes.text(i * 1.25 + 0.475, 0.58, name, ha="center", va="center", fontsize=10)
-        axes.text(
-            i * 1.25 + 0.475, 0.26, _short(freezing.count_parameters(stage)), ha="center", va="center", fontsize=9
-        )
+        axes.text(i * 1.25 + 0.475, 0.26, _short(count), ha="center", va="center", fontsize=9)
         if i:
             axes.annotate("", (i * 1.25 - 0.03, 0.45), (i * 1.25 - 0.27, 0.45), arrowprops={"arrowstyle": "->"})
-        words.append(f"{name} {'trains' if trains else 'is frozen'}")
     axes.text(0, -0.5, "dashed, blue: frozen      solid, orange: trains      numbers: parameters", fontsize=9)
-    return picture(figure, f"The network as a row of stages: {', '.join(words)}.")
+    return ", ".join(f"{name} {'trains' if trains else 'is frozen'}" for name, _, trains in boxes)
 
 
 def _short(count: int) -> str:
@@ -150,40 +155,40 @@ def label_curve(
     mine: dict[str, tuple[float, float]] | None = None,
     chance: float | None = None,
     value: str = "test",
+    x: str = "per_class",
 ) -> HTML:
-    """Accuracy against photos per class, one line for each value of column `line`, with 95 % intervals over seeds.
+    """Accuracy against column `x` (log scale), one line for each value of column `line`, with 95 % intervals.
 
-    mine: {label: (photos per class, accuracy)}, our own points. Alt text is written from the numbers.
+    mine: {label: (x, accuracy)}, our own points. Alt text is written from the numbers.
     """
-    summary = stats.summarise(rows, line, "per_class", value=value)
-    figure, axes = _axes(xlabel="photos per class (log scale)", ylabel=f"accuracy on {value} photos", xscale="log")
+    summary = stats.summarise(rows, line, x, value=value)
+    named = {"per_class": "photos per class", "rate": "learning rate"}[x]
+    figure, axes = _axes(xlabel=f"{named} (log scale)", ylabel=f"accuracy on {value} photos", xscale="log")
     for i, (name, part) in enumerate(summary.groupby(line, sort=False)):
-        part = part.sort_values("per_class")
-        axes.plot(part["per_class"], part["mean"], color=COLOURS[i], ls=LINES[i], marker=MARKERS[i], label=name)
-        axes.fill_between(part["per_class"], part["low"], part["high"], color=COLOURS[i], alpha=0.18, lw=0)
-    for label, (x, y) in (mine or {}).items():
-        axes.plot(x, y, "*", ms=16, color="black", mfc="#F0E442", label=label)
+        part = part.sort_values(x)
+        axes.plot(part[x], part["mean"], color=COLOURS[i], ls=LINES[i], marker=MARKERS[i], label=name)
+        axes.fill_between(part[x], part["low"], part["high"], color=COLOURS[i], alpha=0.18, lw=0)
+    for label, point in (mine or {}).items():
+        axes.plot(*point, "*", ms=16, color="black", mfc="#F0E442", label=label)
     if chance:
         axes.axhline(chance, color="gray", lw=1, ls=":", label="guessing")
-    sizes = sorted(rows["per_class"].unique())
-    axes.set_xticks(sizes, [str(size) for size in sizes])
+    places = sorted(rows[x].unique())
+    axes.set_xticks(places, [f"{place:g}" for place in places])
     axes.minorticks_off()
     axes.yaxis.set_major_formatter("{x:.0%}")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
-    return picture(figure, describe(summary, line))
+    return picture(figure, describe(summary, line, x, named))
 
 
-def describe(summary: pd.DataFrame, line: str) -> str:
-    """Alt text of a label curve: every line with its first and last point."""
+def describe(summary: pd.DataFrame, line: str, x: str, named: str) -> str:
+    """Alt text of a label curve: every line with its first, best and last point."""
     sentences = []
     for name, part in summary.groupby(line, sort=False):
-        first, last = part.loc[part["per_class"].idxmin()], part.loc[part["per_class"].idxmax()]
-        sentences.append(
-            f"{name}: {first['mean']:.0%} with {first['per_class']} photos per class, "
-            f"{last['mean']:.0%} with {last['per_class']}"
-        )
-    return f"Accuracy against photos per class, means with 95 % intervals. {'. '.join(sentences)}."
+        places = [part[x].idxmin(), part["mean"].idxmax(), part[x].idxmax()]
+        points = part.loc[list(dict.fromkeys(places))].sort_values(x)
+        sentences.append(f"{name}: " + ", ".join(f"{p['mean']:.0%} at {p[x]:g}" for _, p in points.iterrows()))
+    return f"Accuracy against {named}, means with 95 % intervals. {'. '.join(sentences)}."
 
 
 def intervals(values: dict[str, stats.Interval], xlabel: str, mine: dict[str, float] | None = None) -> HTML:
@@ -201,3 +206,24 @@ def intervals(values: dict[str, stats.Interval], xlabel: str, mine: dict[str, fl
     words = [f"{name}: {interval}" for name, interval in values.items()]
     note = " A star marks our own run." if mine else ""
     return picture(figure, f"{xlabel}, means with 95 % intervals. {'. '.join(words)}.{note}")
+
+
+def grid(values: dict[tuple[str, str], stats.Interval], title: str) -> HTML:
+    """A table of means with half their intervals, (row, column) to interval: darker is more, in each column."""
+    rows, columns = (list(dict.fromkeys(key[i] for key in values)) for i in (0, 1))
+    means = np.array([[values[row, column].mean for column in columns] for row in rows])
+    spread = np.ptp(means, axis=0).clip(1e-9)
+    figure, axes = plt.subplots(figsize=(1.6 * len(columns) + 2, 0.42 * len(rows) + 1), layout="constrained")
+    axes.imshow((means - means.min(0)) / spread, cmap="Blues", vmin=0, vmax=2, aspect="auto")
+    for i, row in enumerate(rows):
+        for j, column in enumerate(columns):
+            interval = values[row, column]
+            axes.text(j, i, f"{interval.mean:.1%} ± {100 * interval.half:.1f}", ha="center", va="center", fontsize=10)
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_title(title, fontsize=10)
+    words = "; ".join(f"{row}, {column}: {interval.mean:.1%}" for (row, column), interval in values.items())
+    return picture(figure, f"{title}. {words}.")

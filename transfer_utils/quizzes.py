@@ -100,4 +100,33 @@ QUIZZES: dict[str, tuple[Question, ...]] = {
             2,
         ),
     ),
+    "03": (
+        Question(
+            "No parameter of the backbone has requires_grad. We call model.train() and run a batch. What changes in it?",
+            (
+                ("Nothing: there is no gradient.", "Batch-norm's statistics need none."),
+                ("Batch-norm's running mean and variance.", "They follow every batch in training mode."),
+                ("Its weights, through weight decay.", "The optimiser touches only tensors that have a gradient."),
+            ),
+            1,
+        ),
+        Question(
+            "Over five draws, gradual unfreezing minus full fine-tuning is -1 point, interval -4 to +3. What may we say?",
+            (
+                ("Gradual unfreezing is worse.", "The interval holds zero: another five draws may turn it round."),
+                ("These rows cannot tell the two apart.", "A narrower interval needs more draws."),
+                ("The two are equally good.", "Not being able to tell is not the same as being equal."),
+            ),
+            1,
+        ),
+        Question(
+            "Which way of reusing a backbone forgets nothing of the old task, for certain?",
+            (
+                ("Training only a new head on frozen features.", "The backbone is the same, bit for bit."),
+                ("Full fine-tuning at a small rate.", "It forgets less, and still some."),
+                ("Giving the head ten times the backbone's rate.", "The backbone moves more slowly, but it moves."),
+            ),
+            0,
+        ),
+    ),
 }

@@ -21,6 +21,11 @@ class Interval:
         return f"{self.mean:.1%} [{self.low:.1%}, {self.high:.1%}] over {self.n} seeds"
 
     @property
+    def verdict(self) -> str:
+        """What a difference allows us to say: 'more', 'less', or 'cannot tell' when the interval holds zero."""
+        return "more" if self.low > 0 else "less" if self.high < 0 else "cannot tell"
+
+    @property
     def half(self) -> float:
         """Half the width of the interval."""
         return (self.high - self.low) / 2

@@ -33,6 +33,7 @@ class Recipe:
     seed: int = 0
     anneal: bool = True  # one cycle down to zero; False: a short warm-up, then a constant rate
     evaluate_every: int = 1  # epochs between two looks at the valid photos
+    fixed_views: bool = False  # augment with the few views that a frozen prefix caches: the same in every comparison
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +47,13 @@ class Record:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-def train(model: StagedModel, photos: ImageSet, valid: ImageSet | None, size: int, recipe: Recipe) -> Iterator[Record]:
+def train(
+    model: StagedModel, photos: ImageSet, valid: ImageSet | None, size: int, recipe: Recipe, cache: bool = True
+) -> Iterator[Record]:
     """Train the stages that are not frozen; yields a Record after every step, and one with metrics per epoch.
 
-    Behind a frozen prefix only the rest runs, on the prefix's cached outputs. The model is changed in place, so
+    Behind a frozen prefix only the rest runs, on the prefix's outputs, computed once; cache: also keep them on disk
+    for the next run. The model is changed in place, so
     stopping early, by break or by interrupt, keeps what was learned. size: pixels at which photos are seen.
     ValueError for photos with other classes than the head has outputs, or when nothing is left to train.
     """
@@ -61,8 +65,8 @@ def train(model: StagedModel, photos: ImageSet, valid: ImageSet | None, size: in
     if through is None:
         network, batch = model, _photo_batches(model, photos, size, recipe)
     else:
-        network, batch = model.split(after=through)[1], _feature_batches(model, photos, size, recipe)
-    evaluate = _evaluator(model, network, valid, size)
+        network, batch = model.split(after=through)[1], _feature_batches(model, photos, size, recipe, cache)
+    evaluate = _evaluator(model, network, valid, size, cache)
     labels = photos.labels.to(device)
     batches = max(1, len(labels) // recipe.batch)
     steps = batches * recipe.epochs
@@ -178,40 +182,50 @@ def _check(model: StagedModel, photos: ImageSet, recipe: Recipe) -> None:
 def _photo_batches(model: StagedModel, photos: ImageSet, size: int, recipe: Recipe) -> Batch:
     """The photos at some rows, augmented anew each time and preprocessed."""
     # Small sets live on the device: no copies during an epoch, and no worker processes that could hang a notebook.
-    images = photos.images.to(best_device())
+    images, fresh = photos.images.to(best_device()), recipe.augment and not recipe.fixed_views
+    views = augment.views(images, recipe.seed) if recipe.augment and recipe.fixed_views else images[None]
 
     def batch(rows: Tensor, generator: torch.Generator) -> Tensor:
-        x = images[rows.to(images.device)]
-        x = augment.flip_and_shift(x, generator) if recipe.augment else x
+        x = _any_view(views, rows, generator)
+        x = augment.flip_and_shift(x, generator) if fresh else x
         return model.preprocess(features.resize(x, size)).contiguous(memory_format=torch.channels_last)
 
     return batch
 
 
-def _feature_batches(model: StagedModel, photos: ImageSet, size: int, recipe: Recipe) -> Batch:
+def _feature_batches(model: StagedModel, photos: ImageSet, size: int, recipe: Recipe, cache: bool) -> Batch:
     """The frozen stages' outputs at some rows, computed once; each time one of the cached augmented views."""
     if recipe.augment:
-        views = features.extract_views(model, photos, size, recipe.seed)
+        views = features.extract_views(model, photos, size, recipe.seed, cache)
     else:
-        views = features.extract(model, photos, size, stage=frozen_through(model))[None]
+        views = features.extract(model, photos, size, frozen_through(model), cache)[None]
     views = views.to(best_device())
 
     def batch(rows: Tensor, generator: torch.Generator) -> Tensor:
-        view = torch.randint(len(views), rows.shape, generator=generator)
-        x = views[view.to(views.device), rows.to(views.device)]
+        x = _any_view(views, rows, generator)
         return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
     return batch
 
 
-def _evaluator(model: StagedModel, network: nn.Module, valid: ImageSet | None, size: int) -> Callable[[], float]:
+def _any_view(views: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
+    """One of the views (V, N, ...) of each row, drawn at random."""
+    if len(views) == 1:
+        return views[0, rows.to(views.device)]
+    view = torch.randint(len(views), rows.shape, generator=generator)
+    return views[view.to(views.device), rows.to(views.device)]
+
+
+def _evaluator(
+    model: StagedModel, network: nn.Module, valid: ImageSet | None, size: int, cache: bool
+) -> Callable[[], float]:
     """A function that measures accuracy on the valid photos, with the frozen stages' share computed only once."""
     if valid is None:
         return lambda: math.nan
     if network is model:
         return lambda: accuracy(model, valid, size)
     device = best_device()
-    prefix = features.extract(model, valid, size, stage=frozen_through(model)).to(device)
+    prefix = features.extract(model, valid, size, frozen_through(model), cache).to(device)
     labels = valid.labels.to(device)
 
     def evaluate() -> float:

@@ -1,34 +1,10 @@
 // An explorer over stored results: every state was computed beforehand, so the page draws it without asking Python.
-const NS = "http://www.w3.org/2000/svg";
-const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#767676", "#9B8816", "#8C564B", "#A0A4FF"];
-const DASHES = ["", "6 3", "6 2 2 2", "2 3", "10 3", "4 2 1 2", "1 2", "12 4", "3 3", "8 2 1 2"];
 const STYLE = `
-.tl-explorer { font: 14px/1.45 system-ui, "DejaVu Sans", sans-serif; max-width: 900px; color: inherit; padding: 4px 2px; }
+.tl-explorer { max-width: 900px; }
 .tl-explorer .tl-controls { display: flex; flex-wrap: wrap; gap: 6px 28px; margin-bottom: 8px; }
-.tl-explorer label { display: block; width: 240px; }
-.tl-explorer label span { display: flex; justify-content: space-between; }
-.tl-explorer label b { font-variant-numeric: tabular-nums; }
-.tl-explorer input[type=range] { width: 100%; accent-color: #0072B2; }
+.tl-explorer .tl-controls label { width: 240px; }
 .tl-explorer p { margin: 6px 0; min-height: 2.9em; }
-.tl-explorer svg { width: 100%; height: auto; display: block; }
-.tl-explorer svg text { font: 12px system-ui, "DejaVu Sans", sans-serif; fill: currentColor; }
-.tl-explorer .tl-axis { stroke: currentColor; opacity: .45; fill: none; }
-.tl-explorer .tl-grid { stroke: currentColor; opacity: .13; }
 `;
-
-function node(parent, name, attributes = {}, text) {
-  const made = document.createElementNS(NS, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text !== undefined) made.textContent = text;
-  parent.append(made);
-  return made;
-}
-
-function svg(parent, width, height, title) {
-  const drawn = node(parent, "svg", { viewBox: `0 0 ${width} ${height}`, role: "img" });
-  node(drawn, "title", {}, title);
-  return drawn;
-}
 
 function drawChart(parent, chart, mark, sentence) {
   const width = 860, height = 290, left = 62, right = 190, top = 12, bottom = 44;
@@ -88,49 +64,16 @@ function drawTiles(parent, rows, sprite, sentence) {
 }
 
 function render({ model, el }) {
-  const box = document.createElement("div");
-  box.className = "tl-explorer";
-  box.setAttribute("role", "group");
-  box.setAttribute("aria-label", model.get("title"));
-  const style = document.createElement("style");
-  style.textContent = STYLE;
-  const controls = document.createElement("div");
-  controls.className = "tl-controls";
-  const sentence = document.createElement("p");
+  const box = makeBox(el, model, "tl-explorer", STYLE);
+  const controls = element(box, "div", { className: "tl-controls" });
+  const sentence = element(box, "p");
   sentence.setAttribute("role", "status");
-  const pictures = document.createElement("div");
-  box.append(style, controls, sentence, pictures);
-  el.append(box);
-
-  const inputs = model.get("controls").map((control, position) => {
-    const label = document.createElement("label"), line = document.createElement("span");
-    const name = document.createElement("span"), value = document.createElement("b"), input = document.createElement("input");
-    name.textContent = control.label;
-    // The slider itself says its value; and an <output> here would take the label away from the slider.
-    value.setAttribute("aria-hidden", "true");
-    line.append(name, value);
-    Object.assign(input, { type: "range", min: 0, max: control.options.length - 1, step: 1 });
-    // On the input itself: otherwise Notebook 7 takes the arrow keys for its own shortcuts.
-    input.dataset.lmSuppressShortcuts = "true";
-    input.addEventListener("input", () => {
-      const state = [...model.get("state")];
-      state[position] = Number(input.value);
-      model.set("state", state);
-      draw();
-    });
-    input.addEventListener("change", () => model.save_changes());
-    label.append(line, input);
-    controls.append(label);
-    return { input, value, options: control.options };
-  });
+  const pictures = element(box, "div");
+  const showControls = makeControls(controls, model);
 
   function draw() {
-    const state = model.get("state"), frame = model.get("frames")[state.join(",")], chart = model.get("chart");
-    inputs.forEach(({ input, value, options }, i) => {
-      input.value = state[i];
-      value.textContent = options[state[i]];
-      input.setAttribute("aria-valuetext", options[state[i]]);
-    });
+    const frame = model.get("frames")[model.get("state").join(",")], chart = model.get("chart");
+    showControls();
     sentence.textContent = frame.sentence;
     pictures.replaceChildren();
     if (chart.lines) drawChart(pictures, chart, frame.mark, frame.sentence);

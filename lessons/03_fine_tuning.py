@@ -1,0 +1,434 @@
+# %% [markdown]
+# # 3 · Which layers should move, and how fast?
+#
+# *35 minutes. On two CPU cores the cells take about a minute in all.*
+#
+# A frozen backbone answers with what it learned before. A fine-tuned one may change its mind. In this lesson we
+#
+# - take "frozen" apart into three switches, and see each one fail alone;
+# - play with the **freezing lab**: move a control, and a training run answers;
+# - compare six ways to fine-tune, each with a fair choice of learning rate;
+# - break a pretrained network with a rate that is too high, and watch another overfit five photos per class;
+# - measure what fine-tuning **forgets**, and how it does on photos with noise, blur and fog.
+
+# %% tags=["parameters"]
+profile = "auto"
+quick = False
+
+# %%
+import torch
+from torch.nn.functional import cross_entropy
+
+from transfer_utils import augment, backbones, checks, data, explorers, features, freezing, labs, plots, stats
+from transfer_utils.freezing import freeze
+from transfer_utils.settings import result, settings
+from transfer_utils.training import Recipe, accuracy, fit
+
+run = settings(profile, quick)
+print(run)
+
+# %% [markdown]
+# The network is the course's own residual network of lesson 1, pretrained on five classes: *airplane*, *automobile*,
+# *bird*, *dog* and *frog*. The new task has three classes that it has never seen. We start with 20 photos of each.
+
+# %%
+new_classes = ("cat", "deer", "horse")
+train, valid = (data.load("cifar10_photos", split).only(*new_classes) for split in ("train", "valid"))
+if run.quick:
+    valid = valid.take(per_class=12, seed=run.seed)
+few = train.take(per_class=20, seed=run.seed)
+few
+
+
+# %%
+def pretrained():
+    torch.manual_seed(run.seed)  # the new head starts the same each time
+    return backbones.load_backbone("course_resnet/both", classes=3)
+
+
+def one_step(model, optimiser):
+    cross_entropy(model(model.preprocess(few.images[:16])), few.labels[:16]).backward()
+    optimiser.step()
+    optimiser.zero_grad()
+
+
+# %% [markdown]
+# ## Three switches
+#
+# **Switch 1: the gradient.** `requires_grad_(False)` tells autograd to leave a tensor alone. After one step the stem
+# has not moved, and the next stage has.
+
+# %%
+model = pretrained()
+before = {name: tensor.clone() for name, tensor in model.named_parameters()}
+model.stem.requires_grad_(False)
+one_step(model, torch.optim.AdamW(model.parameters(), lr=1e-3))
+moved = freezing.drift(before, model)
+assert not any(name.startswith("stem.") for name in moved)
+print("weights of the stem that moved:", sum(name.startswith("stem.") for name in moved))  # NBVAL_CHECK_OUTPUT
+print("weights of stage1 that moved:", sum(name.startswith("stage1.") for name in moved))  # NBVAL_CHECK_OUTPUT
+
+# %% [markdown]
+# **Switch 2: the optimiser.** It keeps its own list of tensors, with gradients and averages from earlier. Suppose that
+# we decide to freeze *between* `backward()` and `step()`. **Guess:** does the stem hold still now?
+
+# %%
+model = pretrained()
+optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
+cross_entropy(model(model.preprocess(few.images[:16])), few.labels[:16]).backward()
+model.stem.requires_grad_(False)
+before = {name: tensor.clone() for name, tensor in model.stem.named_parameters()}
+optimiser.step()
+print("weights of the stem that moved:", len(freezing.drift(before, model.stem)))  # NBVAL_CHECK_OUTPUT
+
+# %% [markdown]
+# It moved: the gradient was already there, and the optimiser still held the tensors. So a frozen weight belongs in no
+# optimiser. `freezing.parameter_groups` hands over only what trains.
+#
+# **Switch 3: batch-norm's statistics.** They are no weights, they have no gradient, and no optimiser holds them. They
+# move whenever the network runs in training mode.
+
+# %%
+model = pretrained().requires_grad_(False)
+before = {name: tensor.clone() for name, tensor in model.stem.state_dict().items()}
+model.train()
+model(model.preprocess(few.images))
+print("moved, with no gradient and no optimiser:", list(freezing.drift(before, model.stem)))  # NBVAL_CHECK_OUTPUT
+
+# %% [markdown]
+# `freezing.freeze` turns all three switches, and they stay turned when somebody calls `model.train()`. We freeze the
+# backbone, train the head for real, and ask what moved.
+
+# %%
+model = freeze(pretrained(), through="pool")
+before = freezing.frozen_state(model)
+fit(model, few, size=32, recipe=Recipe(epochs=run.few(30), rate=1e-2, batch=16, fixed_views=True))
+drift = freezing.drift(before, model)
+assert drift == {}
+print("frozen weights and statistics that moved:", len(drift))  # NBVAL_CHECK_OUTPUT
+
+# %% [markdown]
+# ### Exercise 3.1: find the batch-norm bug
+#
+# This loop means to train nothing but the head. It runs, the loss falls, and the backbone changes all the same. Find
+# the line, and mend it. Hint: which of the three switches is missing?
+
+
+# %% tags=["exercise"]
+def train_head(model, photos, epochs=5):
+    model.requires_grad_(False)
+    model.head.requires_grad_(True)
+    optimiser = torch.optim.AdamW(model.head.parameters(), lr=1e-2)
+    for _ in range(epochs):
+        model.train()
+        loss = cross_entropy(model(model.preprocess(photos.images)), photos.labels)
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    return model
+
+
+# %% tags=["solution"]
+def train_head(model, photos, epochs=5):
+    model.requires_grad_(False)
+    model.head.requires_grad_(True)
+    optimiser = torch.optim.AdamW(model.head.parameters(), lr=1e-2)
+    for _ in range(epochs):
+        model.eval()  # batch-norm uses its stored statistics, and leaves them alone
+        loss = cross_entropy(model(model.preprocess(photos.images)), photos.labels)
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    return model
+
+
+# %%
+checks.trains_only_the_head(train_head)
+
+# %% [markdown]
+# ## The freezing lab
+#
+# Below is the same network. Move a control: when you let go, a training run starts on your photos, and the curves grow
+# while it runs. A new move cancels it and starts over. **Before each move, predict what the blue curve will do.**
+#
+# 1. *Freeze through*: from `nothing` to `stage3`. What happens to the time of a step, and what to accuracy?
+# 2. *Head : backbone rate*: from `10 : 1` to `1 : 1`, with nothing frozen.
+# 3. *Photos per class*: 2, then 100. Where does the gap between the two curves go?
+# 4. *Pretrained on*: nothing. Which setting of the other controls rescues it?
+#
+# *Keep* the runs that you want to compare.
+
+# %%
+lab = labs.freezing_lab(train, valid.take(run.few(100, quick=12), seed=run.seed), epochs=run.few(labs.EPOCHS))
+lab
+
+# %% [markdown]
+# **Takeaway.** What is frozen costs nothing to train: its outputs are computed once. How much accuracy it costs depends
+# on the photos. And change the seed alone: a difference that another draw of photos can undo is no finding. For
+# findings we need rows.
+#
+# ## Six ways to fine-tune
+#
+# | method | what trains |
+# |---|---|
+# | head only | the head, on frozen features: a linear probe trained by gradient steps |
+# | last stage | the head and stage 3 |
+# | full | everything, at one rate |
+# | full, head 10x | everything, the head ten times as fast: **discriminative learning rates** |
+# | gradual unfreezing | the head; then stage 3 too; then stage 2; ... each for a fifth of the epochs |
+# | head, then full | **linear probe then fine-tuning**: first the head alone, then everything at one rate |
+#
+# In code, a way is where we freeze and which recipe we use. All see the same 20 photos per class, each photo in the same
+# four augmented views.
+
+
+# %%
+def recipe(rate, share=1.0, **changes):
+    epochs = max(1, round(run.few(30) * share))
+    return Recipe(epochs=epochs, rate=rate, batch=16, seed=run.seed, fixed_views=True, **changes)
+
+
+# %%
+head_only = freeze(pretrained(), through="pool")
+fit(head_only, few, recipe=recipe(rate=3e-2))
+last_stage = freeze(pretrained(), through="stage2")
+fit(last_stage, few, recipe=recipe(rate=3e-3))
+full = pretrained()
+fit(full, few, recipe=recipe(rate=1e-3))
+discriminative = pretrained()
+fit(discriminative, few, recipe=recipe(rate=3e-3, head_ratio=10))
+# %%
+gradual = pretrained()
+for stage in ("pool", "stage2", "stage1", "stem", None):
+    freeze(gradual, through=stage)
+    fit(gradual, few, recipe=recipe(rate=3e-4, share=1 / 5))
+
+# %%
+head_then_full = freeze(pretrained(), through="pool")
+fit(head_then_full, few, recipe=recipe(rate=1e-2))
+freeze(head_then_full, through=None)
+fit(head_then_full, few, recipe=recipe(rate=1e-3))
+# %%
+models = {"head only": head_only, "last stage": last_stage, "full": full, "full, head 10x": discriminative}
+models |= {"gradual unfreezing": gradual, "head, then full": head_then_full}
+ours = {name: accuracy(model, valid, 32) for name, model in models.items()}
+for name, share in ours.items():
+    print(f"{name:<20} {share:.0%} of the valid photos")
+
+# %% [markdown]
+# These are single runs. **Guess:** which of these differences will survive five draws? In the stored rows every
+# method, scratch included, tried seven learning rates on each of five draws; the best one on *valid* photos was judged
+# on test photos. The stars are ours.
+
+# %%
+rows = data.results("lesson03")
+judged = rows.dropna(subset=["test"])
+at_20 = {m: stats.mean_interval(stats.select(judged, method=m, per_class=20)["test"]) for m in ["scratch", *models]}
+plots.intervals(at_20, "accuracy on test photos, 20 photos per class", mine=ours if run.comparable else None)
+
+# %%
+for method in ("scratch", "head only", "last stage", "full, head 10x", "gradual unfreezing", "head, then full"):
+    difference = stats.paired_difference(judged, method, "full", per_class=20)
+    print(f"{method:<20} minus full: {difference}, {difference.verdict}")
+
+# %% [markdown]
+# **Takeaway.** Starting from scratch is clearly worse. Among the six pretrained ways, none can be told from full
+# fine-tuning at one rate: with its rate chosen on valid photos, the plain method is as good as the refined ones. Many
+# recommendations compare a tuned method with an untuned baseline. Does the picture change with other amounts of photos?
+
+# %%
+plots.label_curve(judged[judged["method"].isin(["scratch", *models])])
+
+# %%
+for size in (5, 20, 100):
+    difference = stats.paired_difference(judged, "full, head 10x", "full", per_class=size)
+    print(f"head 10x minus one rate, {size} photos per class: {difference}, {difference.verdict}")
+
+# %% [markdown]
+# TAKEAWAY-SIZES
+#
+# ### Exercise 3.2: a rate for each stage
+#
+# Howard and Ruder gave every layer its own rate: the head the largest, each stage below it `factor` times less. Write
+# `layer_rates(model, rate, factor)`, which returns the optimiser's groups, `{"params": [...], "lr": ...}`, head first.
+# Leave out what is frozen, and stages without weights. Hint: `reversed(model.stages)` starts at the head, and
+# `model.get_submodule(name)` is the stage of that name.
+
+
+# %% tags=["exercise"]
+def layer_rates(model, rate, factor):
+    return None  # your lines replace this one
+
+
+# %% tags=["solution"]
+def layer_rates(model, rate, factor):
+    groups = []
+    for name in reversed(model.stages):
+        trainable = [p for p in model.get_submodule(name).parameters() if p.requires_grad]
+        if trainable:
+            groups.append({"params": trainable, "lr": rate})
+            rate = rate / factor
+    return groups
+
+
+# %%
+checks.layer_rates(layer_rates)
+
+# %% [markdown]
+# ## Too fast
+#
+# One thing that the six ways share is a rate that was chosen. **Guess:** how much worse than scratch can a pretrained
+# network get if the rate is a hundred times too high? These are valid photos: it is a choice that we look at.
+
+# %%
+broken = pretrained()
+fit(broken, few, recipe=recipe(rate=1e-1))
+point = {"ours, at 0.1": (1e-1, accuracy(broken, valid, 32))} if run.comparable else None
+at_rates = rows[(rows["per_class"] == 20) & rows["method"].isin(["scratch", "head only", "full", "full, head 10x"])]
+plots.label_curve(at_rates, value="valid", x="rate", mine=point, chance=1 / 3)
+
+# %%
+best_scratch = stats.select(judged, method="scratch", per_class=20).set_index("seed")["valid"]
+fastest = stats.select(rows, method="full", per_class=20, rate=1e-1).set_index("seed")["valid"]
+too_fast = stats.mean_interval(fastest - best_scratch)
+print(f"pretrained at rate 0.1, minus scratch at its best rate: {too_fast}, {too_fast.verdict}")
+
+# %% [markdown]
+# **Takeaway.** A rate that is too high does not make fine-tuning a little worse. It erases what pretraining gave, and
+# the network then does worse than one that never had it. A smaller rate for the backbone shifts the cliff to the right.
+#
+# What does the damage look like inside? Choose a network and a stage. Each row starts with one valid photo, followed by
+# the photos that this stage finds most alike.
+
+# %%
+looked_at = valid.take(run.few(60, quick=12), seed=run.seed)
+networks = {"pretrained": pretrained(), "fine-tuned": full, "fine-tuned too fast": broken}
+banks = {name: features.by_stage(network, looked_at, size=32) for name, network in networks.items()}
+queries = [int(i) for label in range(3) for i in (looked_at.labels == label).nonzero()[:2]]
+explorers.networks(banks, looked_at, queries)
+
+# %% [markdown]
+# **Takeaway.** Early stages change little: fine-tuned or not, they group photos by colour. The last stage is where the
+# networks part.
+#
+# ## Five photos per class
+#
+# Fifteen photos, and more than a million weights. We watch both curves.
+
+# %%
+tiny = train.take(per_class=5, seed=run.seed)
+overfitted = pretrained()
+rows_live = fit(overfitted, tiny, valid, recipe=Recipe(epochs=run.few(60), rate=3e-4, batch=16, augment=False))
+plots.history(rows_live)
+
+# %% [markdown]
+# **Takeaway.** The network soon knows its fifteen photos by heart, and from then on nothing that we show it can teach it
+# more. This is overfitting: the gap between the two curves. What helps? **Predict** an order: photos flipped and shifted,
+# a hundred times the weight decay, a smaller rate for the backbone, fewer layers that train.
+
+# %%
+ways = ["full, no augmentation", "full", "full, decay x100", "full, head 10x", "last stage", "head only"]
+at_5 = {way: stats.mean_interval(stats.select(judged, method=way, per_class=5)["test"]) for way in ways}
+plots.intervals(at_5, "accuracy on test photos, 5 photos per class")
+
+# %%
+for way in ways[1:]:
+    difference = stats.paired_difference(judged, way, "full, no augmentation", per_class=5)
+    print(f"{way:<18} minus no augmentation: {difference}, {difference.verdict}")
+
+# %% [markdown]
+# TAKEAWAY-FIVE
+#
+# ## What fine-tuning forgets
+#
+# The backbone once told airplanes from frogs. Does it still? We put its **original head** back on the fine-tuned backbone,
+# and ask about the source classes again. **Guess:** how much is lost after 20 photos each of cats, deer and horses?
+
+# %%
+original = backbones.load_backbone("course_resnet/both")
+source_valid = data.load("cifar10_photos", "valid").only("airplane", "automobile", "bird", "dog", "frog")
+if run.quick:
+    source_valid = source_valid.take(per_class=12, seed=run.seed)
+remembered = {"before": accuracy(original, source_valid, 32)}
+for name, model in models.items():
+    model.cpu().head = original.cpu().head
+    remembered[name] = accuracy(model, source_valid, 32)
+print({name: f"{share:.1%}" for name, share in remembered.items()})
+
+# %%
+frozen_loss = remembered["before"] - remembered["head only"]
+assert frozen_loss == 0
+judged = judged.assign(forgotten=judged["source_before"] - judged["source_after"])
+forgotten = {m: stats.mean_interval(stats.select(judged, method=m, per_class=20)["forgotten"]) for m in models}
+plots.intervals(forgotten, "source accuracy lost (share of test photos), 20 photos per class")
+
+# %% [markdown]
+# TAKEAWAY-FORGET
+#
+# ## Photos that training never saw
+#
+# Cameras shake, lenses fog, sensors rustle. We corrupt the test photos in three ways, and train on none of them.
+
+# %%
+shown = valid.images[:: max(1, len(valid) // 8)][:8]
+pictures = [("clean", shown)] + [(name, corrupt(shown)) for name, corrupt in augment.CORRUPTIONS.items()]
+plots.photo_rows(pictures, "Eight valid photos: clean, with noise, blurred, and with low contrast.")
+
+# %% [markdown]
+# A known result says: fine-tuning distorts features, so that training the **head first, then everything** does better on
+# photos that differ from the training ones (Kumar and others, 2022). Does it hold here?
+
+# %%
+kinds = {"test": "clean", **{name: name for name in augment.CORRUPTIONS}}
+of_20 = judged[judged["per_class"] == 20]
+table = {
+    (m, label): stats.mean_interval(stats.select(of_20, method=m)[kind]) for m in at_20 for kind, label in kinds.items()
+}
+plots.grid(table, "accuracy on test photos, 20 photos per class, with half the 95 % interval")
+
+# %%
+judged = judged.assign(corrupted=judged[list(augment.CORRUPTIONS)].mean(axis=1))
+for value in ("test", "corrupted"):
+    for rival in ("full", "scratch"):
+        difference = stats.paired_difference(judged, "head, then full", rival, value, per_class=20)
+        print(f"{value:>9}: head, then full minus {rival}: {difference}, {difference.verdict}")
+
+# %% [markdown]
+# TAKEAWAY-CORRUPT
+#
+# ## Self-test
+#
+# Write your letters in place of `None` and run the cell.
+
+# %% tags=["exercise"]
+checks.self_test("03", None, None, None)
+
+# %% tags=["solution"]
+checks.self_test("03", "b", "b", "a")
+
+# %% tags=["result"]
+gain = stats.paired_difference(judged, "full", "scratch", per_class=20)
+result(
+    full_20=ours["full"], gain_20=gain, too_fast=too_fast, frozen_loss=frozen_loss, drift=len(drift), quick=run.quick
+)
+
+# %% [markdown]
+# ## Recap
+#
+# - Frozen is three switches: gradient, optimiser, statistics. Turn all three.
+# - Choose the **learning rate** on valid photos, for the baseline too. It decides more than the name of the method.
+# - Freeze more when photos are few. What is frozen costs no time, and forgets nothing.
+# - A fine-tuned network has forgotten part of its old task, and corrupted photos can undo what pretraining gained.
+#   Measure both before you rely on it.
+#
+# ## References
+#
+# - J. Howard and S. Ruder, *Universal Language Model Fine-tuning for Text Classification*, 2018,
+#   https://arxiv.org/abs/1801.06146: discriminative rates and gradual unfreezing.
+# - A. Kumar and others, *Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution*, 2022,
+#   https://arxiv.org/abs/2202.10054.
+# - D. Hendrycks and T. Dietterich, *Benchmarking Neural Network Robustness to Common Corruptions and Perturbations*, 2019,
+#   https://arxiv.org/abs/1903.12261.
+# - J. Kirkpatrick and others, *Overcoming catastrophic forgetting in neural networks*, 2017,
+#   https://arxiv.org/abs/1612.00796.
+# - I. Loshchilov and F. Hutter, *Decoupled Weight Decay Regularization*, 2019, https://arxiv.org/abs/1711.05101.
