@@ -270,7 +270,7 @@ def layer_rates(answer: Callable) -> str:
                     f"with rate 1 and factor 2, {stage} got {found[id(parameter)]:g}; we get {expected:g}.",
                     "start at the head, and divide after each stage that has weights to train. pool has none.",
                 )
-    if any(id(parameter) in found for parameter in model.stem.parameters()):
+    if any(id(parameter) in found for parameter in model.get_submodule("stem").parameters()):
         raise NotYet("the stem is frozen, and yet in a group.", "keep only parameters with requires_grad.")
     return "head first, each stage below it slower, and nothing frozen among them."
 

@@ -58,8 +58,10 @@ def networks(banks: dict[str, dict[str, Tensor]], photos: ImageSet, queries: Seq
         key = f"{names[i]}, {stages[j]}"
         return {**shown[key], "sentence": f"{key}: {shown[key]['sentence']}"}
 
-    controls = {"network": names, "stage": stages}
-    return explore("Network explorer", controls, frame, images=photos.images[used], state=[0, len(stages) - 1])
+    start = [0, len(stages) - 1]
+    return explore(
+        "Network explorer", {"network": names, "stage": stages}, frame, images=photos.images[used], state=start
+    )
 
 
 def responses(peaks: dict[str, Tensor], photos: ImageSet, channels: int = 6, most: int = 10) -> Explorer:

@@ -152,7 +152,7 @@ def _facts(model: StagedModel) -> list[dict[str, float]]:
     The time is predicted from two measured steps, with everything frozen but the head and with nothing frozen, and
     the operations of the depths between them.
     """
-    known = []
+    known: list[dict[str, float]] = []
     for through in DEPTHS.values():
         freezing.freeze(model, through)
         known.append(

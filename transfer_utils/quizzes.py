@@ -102,7 +102,7 @@ QUIZZES: dict[str, tuple[Question, ...]] = {
     ),
     "03": (
         Question(
-            "No parameter of the backbone has requires_grad. We call model.train() and run a batch. What changes in it?",
+            "No parameter of the backbone has a gradient. We call model.train() and run a batch. What changes in it?",
             (
                 ("Nothing: there is no gradient.", "Batch-norm's statistics need none."),
                 ("Batch-norm's running mean and variance.", "They follow every batch in training mode."),
@@ -111,7 +111,7 @@ QUIZZES: dict[str, tuple[Question, ...]] = {
             1,
         ),
         Question(
-            "Over five draws, gradual unfreezing minus full fine-tuning is -1 point, interval -4 to +3. What may we say?",
+            "Over five draws, gradual unfreezing minus full fine-tuning is -1 point [-4, 3]. What may we say?",
             (
                 ("Gradual unfreezing is worse.", "The interval holds zero: another five draws may turn it round."),
                 ("These rows cannot tell the two apart.", "A narrower interval needs more draws."),

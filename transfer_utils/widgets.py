@@ -181,7 +181,8 @@ class Lab(PageWidget):
             return
         latest, status, failed, end = self.frame, TRAINING, False, time.monotonic() + SLICE
         try:
-            for latest in self._work:
+            for frame in self._work:
+                latest = frame
                 if time.monotonic() > end:
                     break
             else:
