@@ -71,3 +71,78 @@ def test_flip_and_shift_does_both(photos):
     generator = drawn(3)
     flipped = augment.flip(photos, generator)
     assert torch.equal(both, augment.shift(flipped, generator, most=2))
+
+
+# --- views --------------------------------------------------------------------------------------------------------
+
+
+def test_views_are_drawn_one_after_another_from_the_seed(photos):
+    before = photos.clone()
+    found = augment.views(photos, seed=3)
+    assert found.dtype == torch.uint8
+    assert found.shape == (augment.VIEWS, 64, 3, 16, 16)
+    generator = drawn(3)
+    for view in found:
+        assert torch.equal(view, augment.flip_and_shift(photos, generator))
+    assert not torch.equal(found[0], found[1])
+    assert torch.equal(photos, before)
+
+
+def test_views_are_the_same_for_the_same_seed_only(photos):
+    first = augment.views(photos, seed=0)
+    torch.rand(5)  # the global generator has no say
+    assert torch.equal(augment.views(photos, seed=0), first)
+    assert not torch.equal(augment.views(photos, seed=1), first)
+
+
+# --- corruptions --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("corrupt", augment.CORRUPTIONS.values(), ids=augment.CORRUPTIONS.keys())
+def test_corruptions_change_every_photo_the_same_way_each_time(photos, corrupt):
+    before = photos.clone()
+    first = corrupt(photos)
+    assert first.dtype == torch.uint8
+    assert first.shape == photos.shape
+    assert (first != photos).flatten(1).any(1).all()
+    assert torch.equal(photos, before)
+    torch.rand(5)  # the global generator has no say
+    assert torch.equal(corrupt(photos), first)
+
+
+def test_noise_is_twenty_grey_levels_and_another_one_for_each_photo_and_seed():
+    grey = torch.full((8, 3, 32, 32), 128, dtype=torch.uint8)
+    noisy = augment.noise(grey)
+    assert noisy.float().mean().item() == pytest.approx(128, abs=1)
+    assert noisy.float().std().item() == pytest.approx(20, abs=1)
+    assert not torch.equal(noisy[0], noisy[1])
+    assert not torch.equal(noisy[:, 0], noisy[:, 1])
+    assert not torch.equal(augment.noise(grey, seed=1), noisy)
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_noise_stays_within_a_byte(value):
+    """Without a clamp white would come out black."""
+    noisy = augment.noise(torch.full((8, 3, 32, 32), value, dtype=torch.uint8))
+    assert (noisy.int() - value).abs().max() < 128
+
+
+def roughness(photos: torch.Tensor) -> float:
+    return photos.float().diff(dim=-1).var().item()
+
+
+def test_blur_smooths_edges_and_keeps_the_light(photos):
+    blurred = augment.blur(photos)
+    assert roughness(blurred) < roughness(photos) / 4
+    assert blurred.float().mean().item() == pytest.approx(photos.float().mean().item(), abs=1)
+
+
+def test_low_contrast_keeps_a_third_of_the_range_of_each_photo(photos):
+    dark = photos // 4
+    for before in (photos, dark):
+        after = augment.low_contrast(before)
+        spread, left = (
+            p.float().flatten(1).max(1).values - p.float().flatten(1).min(1).values for p in (before, after)
+        )
+        assert (left - spread / 3).abs().max() <= 1
+        assert after.float().mean().item() == pytest.approx(before.float().mean().item(), abs=3)

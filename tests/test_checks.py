@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from transfer_utils import backbones, checks, data, features, probes
 from transfer_utils.quizzes import QUIZZES
@@ -26,6 +27,8 @@ def unfilled(*arguments):
         checks.neighbour_agreement,
         checks.frozen,
         checks.best_stage,
+        checks.trains_only_the_head,
+        checks.layer_rates,
     ],
 )
 def test_an_open_exercise_is_not_yet_done(check, capsys):
@@ -171,6 +174,59 @@ def choose(rows: pd.DataFrame, per_class: int, by: str = "valid", mix: bool = Fa
 )
 def test_best_stage(answer, said, capsys):
     assert said in verdict(checks.best_stage, answer, capsys)
+
+
+# --- lesson 03
+
+
+def train_head(model, photos, trains="head", mode=False, epochs=2):
+    model.requires_grad_(False)
+    optimiser = torch.optim.AdamW(model.get_submodule(trains).requires_grad_(True).parameters(), lr=1e-2)
+    for _ in range(epochs):
+        model.train(mode)
+        cross_entropy(model(model.preprocess(photos.images)), photos.labels).backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    return model
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (train_head, "Right"),
+        (lambda m, p: train_head(m, p, mode=True), "in which mode"),
+        (lambda m, p: train_head(m, p, trains=""), "stem.0.weight moved"),
+        (lambda m, p: train_head(m, p, epochs=0), "the head did not move either"),
+    ],
+)
+def test_trains_only_the_head(answer, said, capsys):
+    assert said in verdict(checks.trains_only_the_head, answer, capsys)
+
+
+def layer_rates(model, rate, factor, pool_counts=False, frozen_too=False):
+    groups = []
+    for name in reversed(model.stages):
+        kept = [p for p in model.get_submodule(name).parameters() if p.requires_grad or frozen_too]
+        if kept:
+            groups.append({"params": kept, "lr": rate})
+        if kept or pool_counts:
+            rate = rate / factor
+    return groups
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (layer_rates, "Right"),
+        (lambda m, r, f: layer_rates(m, r, f, pool_counts=True), "stage3 got 0.25; we get 0.5"),
+        (lambda m, r, f: layer_rates(m, r, 1.0), "stage3 got 1; we get 0.5"),
+        (lambda m, r, f: layer_rates(m, r, f, frozen_too=True), "the stem is frozen, and yet in a group"),
+        (lambda m, r, f: layer_rates(m, r, f)[:-1], "stage1.conv1.weight is in no group"),
+        (lambda m, r, f: [*layer_rates(m, r, f), {"params": [m.head.bias], "lr": r}], "in two groups"),
+    ],
+)
+def test_layer_rates(answer, said, capsys):
+    assert said in verdict(checks.layer_rates, answer, capsys)
 
 
 # --- self-tests

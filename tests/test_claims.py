@@ -2,8 +2,8 @@
 
 import pytest
 
-from transfer_utils import data, stats
-from transfer_utils.experiments import PROBE_SIZES, SEEDS
+from transfer_utils import augment, data, stats
+from transfer_utils.experiments import PROBE_SIZES, SEEDS, TRIED_RATES
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +31,7 @@ def mean(rows, value="test", **where):
         ("lesson00", ["method", "per_class"]),
         ("lesson01", ["method", "per_class"]),
         ("lesson02", ["stage", "per_class"]),
+        ("lesson03", ["method", "per_class", "rate"]),
     ],
 )
 def test_every_comparison_has_all_seeds(name, columns):
@@ -146,3 +147,89 @@ def test_the_first_stages_give_no_more_than_pixels(stages, stage):
 def test_accuracy_hardly_changes_after_stage_6(stages):
     late = [mean(stages, "valid", stage=stage, per_class=50) for stage in ("stage6", "stage7", "neck")]
     assert max(late) - min(late) < 0.02
+
+
+# --- lesson 03
+
+
+@pytest.fixture(scope="module")
+def tuning():
+    return data.results("lesson03")
+
+
+@pytest.fixture(scope="module")
+def judged(tuning):
+    rows = tuning.dropna(subset=["test"])
+    corrupted = rows[list(augment.CORRUPTIONS)].mean(axis=1)
+    return rows.assign(corrupted=corrupted, forgotten=rows["source_before"] - rows["source_after"])
+
+
+MOVING = ("last stage", "full", "full, head 10x", "gradual unfreezing", "head, then full")
+
+
+def test_test_photos_were_read_for_the_rate_that_is_best_on_valid(tuning):
+    for _, tried in tuning.groupby(["method", "per_class", "seed"]):
+        assert sorted(tried["rate"]) == sorted(TRIED_RATES)
+        assert tried["test"].notna().sum() == 1
+        assert tried.loc[tried["test"].notna(), "valid"].item() == tried["valid"].max()
+
+
+def test_scratch_is_worse_and_no_pretrained_way_can_be_told_from_full_at_20(judged):
+    assert stats.paired_difference(judged, "scratch", "full", per_class=20).verdict == "less"
+    for method in {*MOVING, "head only"} - {"full"}:
+        assert stats.paired_difference(judged, method, "full", per_class=20).verdict == "cannot tell", method
+
+
+def test_discriminative_rates_help_at_5_and_cannot_be_told_at_20_and_100(judged):
+    """Against one rate for all layers, the best of seven on valid photos."""
+    verdicts = [stats.paired_difference(judged, "full, head 10x", "full", per_class=n).verdict for n in (5, 20, 100)]
+    assert verdicts == ["more", "cannot tell", "cannot tell"]
+
+
+def test_the_head_alone_is_behind_at_100(judged):
+    assert stats.paired_difference(judged, "head only", "full", per_class=100).verdict == "less"
+
+
+def test_a_rate_that_is_too_high_is_worse_than_scratch(tuning, judged):
+    broken = stats.select(tuning, method="full", per_class=20, rate=0.1).set_index("seed")["valid"]
+    scratch = stats.select(judged, method="scratch", per_class=20).set_index("seed")["valid"]
+    assert stats.mean_interval(broken - scratch).verdict == "less"
+
+
+def test_against_overfitting_every_mean_is_higher_and_no_interval_says_so(judged):
+    for way in ("full", "full, decay x100", "full, head 10x", "last stage", "head only"):
+        difference = stats.paired_difference(judged, way, "full, no augmentation", per_class=5)
+        assert difference.mean > 0, way
+        assert difference.verdict == "cannot tell", way
+
+
+def test_a_hundred_times_the_decay_changes_next_to_nothing(judged):
+    difference = stats.paired_difference(judged, "full, decay x100", "full", per_class=5)
+    assert max(abs(difference.low), abs(difference.high)) < 0.015
+
+
+def test_a_frozen_backbone_forgets_exactly_nothing(judged):
+    assert (stats.select(judged, method="head only")["forgotten"] == 0).all()
+
+
+def test_every_way_that_moves_the_backbone_forgets_at_20_and_none_can_be_ranked_against_full(judged):
+    for method in MOVING:
+        lost = stats.mean_interval(stats.select(judged, method=method, per_class=20)["forgotten"])
+        assert lost.low > 0, method
+        if method != "full":
+            assert stats.paired_difference(judged, method, "full", "forgotten", per_class=20).verdict == "cannot tell"
+
+
+def test_head_then_full_under_corruption_is_a_weak_sign_at_100_only(judged):
+    verdicts = [
+        stats.paired_difference(judged, "head, then full", "full", "corrupted", per_class=n).verdict
+        for n in (5, 20, 100)
+    ]
+    assert verdicts == ["cannot tell", "cannot tell", "more"]
+
+
+def test_corruption_undoes_what_pretraining_gains(judged):
+    assert stats.paired_difference(judged, "full", "scratch", "test", per_class=20).verdict == "more"
+    for per_class in (20, 100):
+        corrupted = stats.paired_difference(judged, "full", "scratch", "corrupted", per_class=per_class)
+        assert corrupted.verdict == "cannot tell"

@@ -20,6 +20,7 @@ CLAIMS = {
     "00_first_transfer": lambda r: r["pretrained_10"] > 0.55 and r["scratch_10"] < 0.35 and r["gain_10"]["low"] > 0.2,
     "01_pretraining": lambda r: r["fine_tuned_20"] > r["scratch_20"] and r["gain_20"]["low"] > 0,
     "02_feature_extraction": lambda r: r["probe_10"] > r["pixels_10"] + 0.2 and r["drift"] == 0,
+    "03_fine_tuning": lambda r: r["full_20"] > 0.5 and r["gain_20"]["low"] > 0 and r["frozen_loss"] == r["drift"] == 0,
 }
 
 
@@ -89,7 +90,7 @@ def test_lesson_form(name):
     for heading in ("## Self-test", "## Recap", "## References", "**Takeaway.**"):
         assert heading in text
     assert re.search(r"[Gg]uess|[Pp]redict", text)
-    assert "explorers." in "".join(cell.source for cell in code_cells(notebook))
+    assert re.search(r"\b(explorers|labs)\.", "".join(cell.source for cell in code_cells(notebook)))
     for cell in code_cells(notebook):
         lines = [line for line in cell.source.splitlines() if line.strip()]
         assert len(lines) <= 12, cell.source
@@ -115,16 +116,19 @@ def test_as_shipped_in_a_quick_run(tmp_path):
     assert ran.returncode == 0, ran.stdout[-6000:]
 
 
+def run_solved(name, folder, **parameters):
+    """The solved notebook with its outputs, run with these parameters."""
+    source, target = folder / "source.ipynb", folder / f"{name}.ipynb"
+    nbformat.write(notebooks.solved(name), source)
+    papermill.execute_notebook(source, target, parameters, cwd=ROOT, execution_timeout=900, progress_bar=False)
+    return nbformat.read(target, as_version=4)
+
+
 @pytest.mark.notebook
 @pytest.mark.parametrize("name", LESSONS)
 def test_solved_in_full(name, tmp_path):
     """Every check passes, and the lesson's numbers satisfy its claims."""
-    source, target = tmp_path / "source.ipynb", tmp_path / f"{name}.ipynb"
-    nbformat.write(notebooks.solved(name), source)
-    papermill.execute_notebook(
-        source, target, {"profile": "cpu", "quick": False}, cwd=ROOT, execution_timeout=900, progress_bar=False
-    )
-    notebook = nbformat.read(target, as_version=4)
+    notebook = run_solved(name, tmp_path, profile="cpu", quick=False)
     said = printed(notebook)
     assert "Not yet" not in said
     assert said.count("Right: ") >= 2
@@ -139,11 +143,6 @@ def test_solved_in_full(name, tmp_path):
 @pytest.mark.parametrize("name", LESSONS)
 def test_gpu_profile_in_a_quick_run(name, tmp_path):
     """The GPU path's code, on whatever is here: embedded photos, untrained ResNet50, no claim."""
-    source, target = tmp_path / "source.ipynb", tmp_path / f"{name}.ipynb"
-    nbformat.write(notebooks.solved(name), source)
-    papermill.execute_notebook(
-        source, target, {"profile": "gpu", "quick": True}, cwd=ROOT, execution_timeout=900, progress_bar=False
-    )
-    said = printed(nbformat.read(target, as_version=4))
+    said = printed(run_solved(name, tmp_path, profile="gpu", quick=True))
     assert "gpu profile" in said
     assert "claims nothing" in said

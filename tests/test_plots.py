@@ -30,8 +30,20 @@ def frozen_network():
 
 def test_label_curve_says_its_ends():
     words = alt(plots.label_curve(ROWS, mine={"mine": (10, 0.4)}, chance=0.1))
-    assert "a: 31% with 1 photos per class, 32% with 10" in words
-    assert "b: 51% with 1" in words
+    assert "Accuracy against photos per class" in words
+    assert "a: 31% at 1, 32% at 10. b: 51% at 1, 52% at 10." in words
+
+
+def test_label_curve_over_rates_says_its_ends_and_its_best():
+    means = {0.001: 0.5, 0.01: 0.7, 0.03: 0.6, 0.1: 0.1}
+    rows = pd.DataFrame(
+        {"method": "full", "rate": rate, "seed": s, "test": 0.0, "valid": mean + s / 100}
+        for rate, mean in means.items()
+        for s in (-1, 0, 1)
+    )
+    words = alt(plots.label_curve(rows, value="valid", x="rate"))
+    assert words.startswith("Accuracy against learning rate")
+    assert "full: 50% at 0.001, 70% at 0.01, 10% at 0.1." in words
 
 
 def test_intervals_say_mean_and_interval():
@@ -48,6 +60,26 @@ def test_network_says_what_is_frozen(frozen_network):
     words = alt(plots.network(frozen_network))
     assert "stage2 is frozen, stage3 trains, head trains" in words
     assert "pool" not in words
+
+
+def test_draw_network_labels_boxes_and_says_what_trains():
+    figure, axes = plt.subplots()
+    words = plots.draw_network(axes, [("stem", 928, False), ("late", 1_234_567, True)])
+    plt.close(figure)
+    assert words == "stem is frozen, late trains"
+    assert {"stem", "0.9 k", "late", "1.23 M"} <= {text.get_text() for text in axes.texts}
+    assert [box.get_linestyle() for box in axes.patches] == ["--", "-"]
+
+
+def test_grid_says_every_mean():
+    made = [("full", "clean", 0.5), ("full", "noise", 0.25), ("scratch", "clean", 0.375), ("scratch", "noise", 0.125)]
+    values = {(row, column): stats.mean_interval([mean - 0.1, mean + 0.1]) for row, column, mean in made}
+    expected = "accuracy. full, clean: 50.0%; full, noise: 25.0%; scratch, clean: 37.5%; scratch, noise: 12.5%."
+    assert alt(plots.grid(values, "accuracy")) == expected
+
+
+def test_grid_of_one_row():
+    assert "full, clean: 50.0%" in alt(plots.grid({("full", "clean"): stats.mean_interval([0.4, 0.6])}, "accuracy"))
 
 
 def test_photos_names_the_classes():

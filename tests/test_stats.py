@@ -42,6 +42,20 @@ def test_interval_in_words():
     assert str(Interval(0.123, 0.1, 0.1456, 5)) == "12.3% [10.0%, 14.6%] over 5 seeds"
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.01, 0.2, "more"),
+        (-0.2, -0.01, "less"),
+        (-0.01, 0.2, "cannot tell"),
+        (0.0, 0.2, "cannot tell"),
+        (-0.2, 0.0, "cannot tell"),
+    ],
+)
+def test_the_verdict_is_open_while_the_interval_holds_zero(low, high, said):
+    assert Interval((low + high) / 2, low, high, 5).verdict == said
+
+
 def test_paired_difference_pairs_seeds(rows):
     """The seeds differ much more than the methods: only pairing by seed gives this narrow interval."""
     found = paired_difference(rows, "better", "worse", size=2)

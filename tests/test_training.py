@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from transfer_utils import features, training
+from transfer_utils import augment, features, training
 from transfer_utils.backbones import course_resnet
 from transfer_utils.freezing import drift, freeze, frozen_state
 from transfer_utils.training import Recipe, accuracy, fit, fit_until_flat, predict, train
@@ -48,6 +48,26 @@ def test_augmentation_is_drawn_from_the_seed_and_can_be_left_out(tiny, pairs):
     for model, augment in zip(models, (True, False), strict=True):
         fit(model, pairs[0], None, 32, replace(QUICK, augment=augment), progress=False)
     assert drift(state(models[0]), models[1])
+
+
+def test_fixed_views_are_all_that_it_sees(tiny, pairs, monkeypatch):
+    recipe = replace(QUICK, epochs=3, seed=1, fixed_views=True)
+    model, seen, made = tiny(), set(), []
+    views = {p.numpy().tobytes() for p in model.preprocess(augment.views(pairs[0].images, seed=1).flatten(0, 1))}
+    flip_and_shift = augment.flip_and_shift
+    monkeypatch.setattr(augment, "flip_and_shift", lambda *given: made.append(1) or flip_and_shift(*given))
+    model.stem.register_forward_pre_hook(lambda _, x: seen.update(photo.numpy().tobytes() for photo in x[0]))
+    fit(model, pairs[0], None, 32, recipe, progress=False)
+    assert seen <= views
+    assert len(seen) > 1.5 * len(pairs[0])  # more than one view of most photos
+    assert len(made) == augment.VIEWS
+
+
+def test_without_augmentation_fixed_views_change_nothing(tiny, pairs):
+    models = [tiny(), tiny()]
+    for model, fixed in zip(models, (True, False), strict=True):
+        fit(model, pairs[0], None, 32, replace(QUICK, augment=False, fixed_views=fixed), progress=False)
+    assert drift(state(models[0]), models[1]) == {}
 
 
 def test_head_ratio_slows_the_stages_below(tiny, pairs):
@@ -230,16 +250,27 @@ def test_frozen_prefix_runs_once_per_photo(tiny, pairs, own_home):
 
 
 @pytest.mark.parametrize("through", ["body", "pool"])
-def test_cached_features_and_the_whole_network_agree(tiny, pairs, in_float32, monkeypatch, through):
-    """Without augmentation, running only the rest must be the same training as running everything."""
-    recipe = replace(QUICK, epochs=4, augment=False)
+@pytest.mark.parametrize("same_photos", [{"augment": False}, {"fixed_views": True}])
+def test_cached_features_and_the_whole_network_agree(tiny, pairs, in_float32, monkeypatch, through, same_photos):
+    """Where both see the same photos, running only the rest must be the same training as running everything."""
+    recipe = replace(QUICK, epochs=4, **same_photos)
     cached, whole = freeze(tiny(), through), freeze(tiny(), through)
     cached_history = fit(cached, *pairs, 32, recipe, progress=False)
     monkeypatch.setattr(training, "frozen_through", lambda _: None)
     whole_history = fit(whole, *pairs, 32, recipe, progress=False)
+    torch.testing.assert_close(cached.head.weight, whole.head.weight, atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(predict(cached, pairs[1], 32), predict(whole, pairs[1], 32), atol=1e-3, rtol=1e-3)
     assert cached_history["loss"].tolist() == pytest.approx(whole_history["loss"].tolist(), rel=1e-3)
     assert cached_history["valid"].tolist() == pytest.approx(whole_history["valid"].tolist(), abs=0.03)
+
+
+@pytest.mark.parametrize("augment", [True, False])
+@pytest.mark.parametrize("cache", [True, False])
+def test_the_disk_is_used_only_when_asked(tiny, pairs, own_home, augment, cache):
+    model = freeze(tiny(), "body")
+    for _ in train(model, *pairs, 32, replace(QUICK, epochs=1, augment=augment), cache=cache):
+        pass
+    assert own_home.exists() is cache
 
 
 def test_each_photo_of_a_batch_draws_its_own_view(tiny, pairs, monkeypatch):

@@ -1,0 +1,69 @@
+import copy
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from transfer_utils import costs, freezing
+
+FROZEN = (None, "stem", "body", "pool")  # from everything trains to only the head does
+
+
+@pytest.mark.parametrize("through", FROZEN)
+def test_optimiser_bytes_are_those_of_a_real_optimiser(tiny, through):
+    model = freezing.freeze(tiny(), through)
+    optimiser = torch.optim.AdamW(freezing.parameter_groups(model, 1e-3))
+    model(torch.randn(4, 3, 32, 32)).sum().backward()
+    optimiser.step()
+    averages = [t for state in optimiser.state.values() for t in state.values() if t.ndim]  # the step is a scalar
+    assert costs.optimiser_bytes(model) == sum(t.nbytes for t in averages)
+
+
+def test_optimiser_bytes_are_eight_for_each_parameter_that_trains(tiny):
+    stem, body, head = 3 * 8 * 9 + 16, 8 * 16 * 9 + 32, 16 * 2 + 2
+    found = [costs.optimiser_bytes(freezing.freeze(tiny(), through)) for through in FROZEN]
+    assert found == [8 * (stem + body + head), 8 * (body + head), 8 * head, 8 * head]
+
+
+def test_activations_shrink_as_more_is_frozen(tiny, in_float32):
+    whole, stem, body, pool = (costs.activation_bytes(freezing.freeze(tiny(), t), 32, 8) for t in FROZEN)
+    assert whole > stem > body
+    assert body == pool == 8 * 16 * 4  # only what the head reads
+    assert whole >= 8 * (3 * 32 * 32 + 2 * 8 * 16 * 16 + 2 * 16 * 8 * 8) * 4  # what each layer with weights reads
+
+
+@pytest.mark.parametrize("through", FROZEN)
+def test_activations_grow_with_the_batch_and_weights_are_left_out(tiny, in_float32, through):
+    model = freezing.freeze(tiny(), through)
+    eight, sixteen = (costs.activation_bytes(model, 32, batch) for batch in (8, 16))
+    assert sixteen == pytest.approx(2 * eight, rel=0.01)
+    assert costs.activation_bytes(model.new_head(1000), 32, 8) == eight
+
+
+def test_flops_of_a_step_are_those_counted_by_hand(tiny):
+    """Two for each multiplication: forward, the weights' gradient, and the input's gradient where anybody needs it."""
+    stem, body, head = (2 * 8 * n for n in (16 * 16 * 8 * 3 * 9, 8 * 8 * 16 * 8 * 9, 16 * 2))
+    found = [costs.step_flops(freezing.freeze(tiny(), through), 32, 8) for through in FROZEN]
+    assert found == [2 * stem + 3 * body + 3 * head, 2 * body + 3 * head, 2 * head, 2 * head]
+
+
+def test_seconds_are_the_median_after_a_warm_up(tiny, monkeypatch):
+    ticks = iter([0, 100, 100, 101, 101, 110, 110, 112])  # four steps: 100, 1, 9 and 2 seconds
+    monkeypatch.setattr(costs, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    assert costs.step_seconds(tiny(), 32, 4, repeats=3) == 2
+
+
+@pytest.mark.parametrize("cost", [costs.activation_bytes, costs.step_flops, costs.step_seconds])
+@pytest.mark.parametrize("through", [None, "stem", "pool"])
+@pytest.mark.parametrize("mode", [True, False])
+def test_measuring_leaves_the_model_alone(tiny, cost, through, mode):
+    model = freezing.freeze(tiny(), through).train(mode)
+    before = copy.deepcopy(model.state_dict())
+    modes = [module.training for module in model.modules()]
+    trains = [p.requires_grad for p in model.parameters()]
+    assert cost(model, 32, 4) > 0
+    assert freezing.drift(before, model) == {}
+    assert freezing.frozen_through(model) == through
+    assert [module.training for module in model.modules()] == modes
+    assert [p.requires_grad for p in model.parameters()] == trains
+    assert all(p.grad is None for p in model.parameters())
