@@ -17,6 +17,8 @@ profile = "auto"
 quick = False
 
 # %%
+import torch
+
 from transfer_utils import backbones, checks, data, explorers, features, freezing, plots, probes, stats, training
 from transfer_utils.settings import result, settings
 
@@ -88,6 +90,7 @@ print(f"pretrained backbone, 10 photos per class: {pretrained:.0%} of the valid 
 # 100?
 
 # %%
+torch.manual_seed(run.seed)  # random weights, but the same ones each time
 ignorant = backbones.load_backbone(run.backbone, pretrained=False)
 bank, unseen_bank = (features.extract(ignorant, photos, size=run.size) for photos in (few, valid))
 random_weights = probes.linear_probe(bank, few.labels).accuracy(unseen_bank, valid.labels)
@@ -98,6 +101,7 @@ print(f"the same probe on random weights: {random_weights:.0%} of the valid phot
 # So, second, we train the whole network **from scratch** on the same 100 photos. It sees each of them 10 times.
 
 # %%
+torch.manual_seed(run.seed)
 scratch = backbones.load_backbone(run.backbone, pretrained=False, classes=len(few.classes))
 recipe = training.Recipe(epochs=run.few(10, quick=1), rate=4e-3, batch=25, seed=run.seed)
 history = training.fit(scratch, few, size=run.size, recipe=recipe)
@@ -225,6 +229,7 @@ result(pretrained_10=pretrained, scratch_10=from_scratch, gain_10=gain, quick=ru
 # | **0** first transfer | What does transfer learning buy me? |
 # | **1** pretraining | What does a network learn from a big task? |
 # | **2** feature extraction | How far do frozen features go? |
+# | **3** fine-tuning | Which layers should move, and how fast? |
 #
 # ## References
 #

@@ -189,8 +189,8 @@ for title, bank in banks.items():
     print(f"{title}: {share:.0%}" if share is not None else f"{title}: write agreement() first")
 
 # %% [markdown]
-# Guessing would agree 1 time in 3. Random weights already do better, since deer and horses differ in colour and
-# background. So we ask the stored rows: a linear probe on either network, 20 photos per class, five seeds.
+# Guessing would agree 1 time in 3. Random weights already do better, possibly because deer and horses differ in
+# colour and background. So we ask the stored rows: a linear probe on either network, 20 photos per class, five seeds.
 
 # %%
 rows = data.results("lesson01")
@@ -264,7 +264,7 @@ for name, (network, rate, ratio) in starts.items():
 
 # %% [markdown]
 # Here the head moves fast, and the backbone at a tenth of its rate (`head_ratio=10`). Whether that helps is a question
-# for a later lesson.
+# for lesson 3.
 #
 # One run is an anecdote. The stored rows repeat it with five draws of photos and five pretraining runs, read on test
 # photos. For each method the best of six settings of the learning rates was chosen on valid photos. Scratch is shown

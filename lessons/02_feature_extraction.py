@@ -268,6 +268,8 @@ result(probe_10=accuracy, pixels_10=raw_accuracy, gain_10=gain, drift=len(drift)
 #   use is a measurement: **choose on valid, report on test**.
 # - Frozen means three things. **Buffers** count.
 #
+# Next: in lesson 3 the backbone may move.
+#
 # ## References
 #
 # - J. Donahue and others, *DeCAF: A Deep Convolutional Activation Feature*, 2014, https://arxiv.org/abs/1310.1531.

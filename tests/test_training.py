@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from transfer_utils import augment, features, training
+from transfer_utils import features, training
 from transfer_utils.backbones import course_resnet
 from transfer_utils.freezing import drift, freeze, frozen_state
 from transfer_utils.training import Recipe, accuracy, fit, fit_until_flat, predict, train
@@ -53,14 +53,16 @@ def test_augmentation_is_drawn_from_the_seed_and_can_be_left_out(tiny, pairs):
 def test_fixed_views_are_all_that_it_sees(tiny, pairs, monkeypatch):
     recipe = replace(QUICK, epochs=3, seed=1, fixed_views=True)
     model, seen, made = tiny(), set(), []
-    views = {p.numpy().tobytes() for p in model.preprocess(augment.views(pairs[0].images, seed=1).flatten(0, 1))}
-    flip_and_shift = augment.flip_and_shift
-    monkeypatch.setattr(augment, "flip_and_shift", lambda *given: made.append(1) or flip_and_shift(*given))
+    views = {
+        p.numpy().tobytes() for p in model.preprocess(training.augment.views(pairs[0].images, seed=1).flatten(0, 1))
+    }
+    flip_and_shift = training.augment.flip_and_shift
+    monkeypatch.setattr(training.augment, "flip_and_shift", lambda *given: made.append(1) or flip_and_shift(*given))
     model.stem.register_forward_pre_hook(lambda _, x: seen.update(photo.numpy().tobytes() for photo in x[0]))
     fit(model, pairs[0], None, 32, recipe, progress=False)
     assert seen <= views
     assert len(seen) > 1.5 * len(pairs[0])  # more than one view of most photos
-    assert len(made) == augment.VIEWS
+    assert len(made) == training.augment.VIEWS
 
 
 def test_without_augmentation_fixed_views_change_nothing(tiny, pairs):

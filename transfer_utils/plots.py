@@ -201,7 +201,8 @@ def intervals(values: dict[str, stats.Interval], xlabel: str, mine: dict[str, fl
     axes.set_yticks([-i for i in range(len(values))], list(values))
     axes.set_ylim(-len(values) + 0.4, 0.6)
     axes.xaxis.set_major_formatter("{x:.0%}")
-    axes.set_xlim(left=min(0, *(v.low for v in values.values())))
+    low, high = min(0, *(v.low for v in values.values())), axes.get_xlim()[1]
+    axes.set_xlim(left=low - 0.02 * (high - low))
     axes.axvline(0, color="gray", lw=1)
     words = [f"{name}: {interval}" for name, interval in values.items()]
     note = " A star marks our own run." if mine else ""
