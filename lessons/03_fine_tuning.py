@@ -159,7 +159,7 @@ checks.trains_only_the_head(train_head)
 # *Keep* the runs that you want to compare.
 
 # %%
-lab = labs.freezing_lab(train, valid.take(run.few(100, quick=12), seed=run.seed), epochs=run.few(labs.EPOCHS))
+lab = labs.freezing_lab(train, valid.take(run.few(100, quick=12), seed=run.seed), epochs=run.few(labs.EPOCHS, quick=6))
 lab
 
 # %% [markdown]

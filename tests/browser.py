@@ -1,4 +1,4 @@
-"""A JupyterLab on loopback, and a real Chromium looking at it."""
+"""A JupyterLab or Notebook 7 on loopback, and a real Chromium looking at it."""
 
 import json
 import os
@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
@@ -23,9 +24,22 @@ PATIENCE = 120  # seconds
 IDLE = '.jp-Notebook-ExecutionIndicator[data-status="idle"]'
 
 
+@dataclass(frozen=True)
+class Server:
+    """Where a running Jupyter answers."""
+
+    address: str
+    token: str
+    app: str
+
+    def url(self, notebook: str) -> str:
+        path = f"lab/tree/{notebook}?reset&" if self.app == "lab" else f"notebooks/{notebook}?"
+        return f"{self.address}/{path}token={self.token}"
+
+
 @contextmanager
-def jupyter(folder: Path, config: Path, app: str = "lab") -> Iterator[tuple[str, str]]:
-    """A server for one folder; yields its address and token, and stops it by its own process at the end."""
+def jupyter(folder: Path, config: Path, app: str = "lab") -> Iterator[Server]:
+    """A server for one folder, app 'lab' or 'notebook'; stopped by its own process at the end."""
     settings = config / "lab/user-settings/@jupyterlab/notebook-extension"
     settings.mkdir(parents=True, exist_ok=True)
     # JupyterLab otherwise draws only the cells in view.
@@ -41,7 +55,7 @@ def jupyter(folder: Path, config: Path, app: str = "lab") -> Iterator[tuple[str,
     )
     try:
         _wait_for(f"http://127.0.0.1:{port}/api?token={token}")
-        yield f"http://127.0.0.1:{port}", token
+        yield Server(f"http://127.0.0.1:{port}", token, app)
     finally:
         server.terminate()
         server.wait()
@@ -58,10 +72,9 @@ def page() -> Iterator[Page]:
             browser.close()
 
 
-def run_all(page: Page, server: tuple[str, str], notebook: str, seconds: float = 600) -> None:
-    """Open a notebook in JupyterLab, run all its cells from a clean kernel, and wait until the kernel is idle."""
-    address, token = server
-    page.goto(f"{address}/lab/tree/{notebook}?token={token}&reset", wait_until="domcontentloaded")
+def run_all(page: Page, server: Server, notebook: str, seconds: float = 600) -> None:
+    """Open a notebook, run all its cells from a clean kernel, and wait until the last one is done."""
+    page.goto(server.url(notebook), wait_until="domcontentloaded")
     page.click(".jp-NotebookPanel .jp-Notebook", timeout=PATIENCE * 1000)
     page.wait_for_selector(IDLE, timeout=PATIENCE * 1000)
     prompts, deadline = page.locator(".jp-CodeCell .jp-InputPrompt"), time.monotonic() + seconds

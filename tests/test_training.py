@@ -51,16 +51,12 @@ def test_augmentation_is_drawn_from_the_seed_and_can_be_left_out(tiny, pairs):
 
 
 def test_fixed_views_are_all_that_it_sees(tiny, pairs, monkeypatch):
-    recipe = replace(QUICK, epochs=3, seed=1, fixed_views=True)
-    model, seen, made = tiny(), set(), []
-    views = {
-        p.numpy().tobytes() for p in model.preprocess(training.augment.views(pairs[0].images, seed=1).flatten(0, 1))
-    }
-    flip_and_shift = training.augment.flip_and_shift
+    model, seen, made, flip_and_shift = tiny(), set(), [], training.augment.flip_and_shift
+    views = model.preprocess(training.augment.views(pairs[0].images, seed=1).flatten(0, 1))
     monkeypatch.setattr(training.augment, "flip_and_shift", lambda *given: made.append(1) or flip_and_shift(*given))
     model.stem.register_forward_pre_hook(lambda _, x: seen.update(photo.numpy().tobytes() for photo in x[0]))
-    fit(model, pairs[0], None, 32, recipe, progress=False)
-    assert seen <= views
+    fit(model, pairs[0], None, 32, Recipe(epochs=3, batch=32, seed=1, fixed_views=True), progress=False)
+    assert seen <= {photo.numpy().tobytes() for photo in views}
     assert len(seen) > 1.5 * len(pairs[0])  # more than one view of most photos
     assert len(made) == training.augment.VIEWS
 

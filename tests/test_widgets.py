@@ -73,8 +73,8 @@ def test_a_control_without_options_is_refused():
 
 def test_network_explorer_has_a_frame_for_every_network_and_stage():
     bank = torch.nn.functional.one_hot(PHOTOS.labels).float()
-    shown = explorers.networks({"before": {"stem": torch.randn(60, 4), "pool": bank}, "after": {"stem": bank, "pool": bank}},
-                               PHOTOS, [0, 30])  # fmt: skip
+    banks = {"before": {"stem": torch.randn(60, 4), "pool": bank}, "after": {"stem": bank, "pool": bank}}
+    shown = explorers.networks(banks, PHOTOS, [0, 30])
     assert shown.chosen == {"network": "before", "stage": "pool"}
     assert len(shown.frames) == 4
     shown.state = [1, 0]

@@ -262,7 +262,13 @@ class Lab(PageWidget):
             grid["p"].annotate(
                 str(run["number"]), (run["trainable"], run["accuracy"]), (6, -3), textcoords="offset points"
             )
-        grid["p"].set(xlabel="trainable parameters (log scale)", ylabel="valid accuracy", xscale="log", xlim=(1e2, 3e6), ylim=(0, 1.02))
+        grid["p"].set(
+            xlabel="trainable parameters (log scale)",
+            ylabel="valid accuracy",
+            xscale="log",
+            xlim=(1e2, 3e6),
+            ylim=(0, 1.02),
+        )
         for axes in (grid["c"], grid["p"]):
             axes.yaxis.set_major_formatter("{x:.0%}")
             axes.spines[["top", "right"]].set_visible(False)

@@ -137,9 +137,9 @@ function render({ model, el }) {
   const save = element(box, "button", { type: "button" }, "Export CSV");
   save.addEventListener("click", () => {
     const columns = model.get("columns").map(([key]) => key);
-    const link = element(box, "a", { download: "freezing_lab.csv", href: URL.createObjectURL(new Blob([csv(model.get("runs"), columns)], { type: "text/csv" })) });
-    link.click();
-    setTimeout(() => { URL.revokeObjectURL(link.href); link.remove(); }, 1000);
+    const address = URL.createObjectURL(new Blob([csv(model.get("runs"), columns)], { type: "text/csv" }));
+    Object.assign(document.createElement("a"), { download: "freezing_lab.csv", href: address }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 1000);
   });
 
   const depth = model.get("controls").findIndex((control) => control.key === "through");
