@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help lab course test notebooks checkpoints results check format clean
+.PHONY: help lab course test notebooks checkpoints results bench-widgets check format clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ checkpoints: $(READY)  ## pretrain the course ResNets again (about 15 minutes on
 
 results: $(READY)  ## run the experiments behind the stored rows again (about an hour on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/python data/make_results.py
+
+bench-widgets: $(READY)  ## time how fast the widgets answer in a real browser (two minutes)
+	$(BIN)/python benchmarks/widgets.py
 
 check: $(READY)  ## lint, format and types
 	$(BIN)/ruff check .

@@ -33,7 +33,7 @@ def test_activations_shrink_as_more_is_frozen(tiny, in_float32):
 
 
 @pytest.mark.parametrize("through", FROZEN)
-def test_activations_grow_with_the_batch_and_weights_are_left_out(tiny, in_float32, through):
+def test_activations_grow_with_the_batch_and_weights_are_left_out(tiny, through):
     model = freezing.freeze(tiny(), through)
     eight, sixteen = (costs.activation_bytes(model, 32, batch) for batch in (8, 16))
     assert sixteen == pytest.approx(2 * eight, rel=0.01)

@@ -102,3 +102,12 @@ def test_depthwise_networks_train_in_float32_on_a_processor(monkeypatch, groups,
     found = device.autocast(torch.device(kind), training=network)
     assert isinstance(found, contextlib.nullcontext) is (expected is torch.float32)
     assert device.autocast(torch.device(kind)) == (kind, torch.bfloat16)
+
+
+def test_one_core_is_left_and_the_threads_come_back():
+    for threads, left in ((3, 2), (1, 1)):
+        torch.set_num_threads(threads)
+        with device.spare_core():
+            assert torch.get_num_threads() == left
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(1)

@@ -71,10 +71,13 @@ def test_draw_network_labels_boxes_and_says_what_trains():
     assert [box.get_linestyle() for box in axes.patches] == ["--", "-"]
 
 
-def test_grid_says_every_mean():
+def test_grid_says_every_mean_with_half_its_interval():
     made = [("full", "clean", 0.5), ("full", "noise", 0.25), ("scratch", "clean", 0.375), ("scratch", "noise", 0.125)]
-    values = {(row, column): stats.mean_interval([mean - 0.1, mean + 0.1]) for row, column, mean in made}
-    expected = "accuracy. full, clean: 50.0%; full, noise: 25.0%; scratch, clean: 37.5%; scratch, noise: 12.5%."
+    values = {(row, column): stats.Interval(mean, mean - 0.05, mean + 0.05, 5) for row, column, mean in made}
+    expected = (
+        "accuracy. full, clean: 50.0% ± 5.0; full, noise: 25.0% ± 5.0; "
+        "scratch, clean: 37.5% ± 5.0; scratch, noise: 12.5% ± 5.0."
+    )
     assert alt(plots.grid(values, "accuracy")) == expected
 
 

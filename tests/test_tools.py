@@ -111,5 +111,5 @@ def test_a_wheel_finds_its_photos(tmp_path):
 
 def test_make_without_a_target_lists_the_targets():
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for target in ("lab", "course", "test", "notebooks", "checkpoints", "check", "results", "clean"):
+    for target in ("lab", "course", "test", "notebooks", "checkpoints", "check", "results", "bench-widgets", "clean"):
         assert f"make {target} " in listed

@@ -247,7 +247,6 @@ def trains_only_the_head(answer: Callable) -> str:
         )
     if not moved:
         raise NotYet("the head did not move either.", "it needs gradients, and an optimiser that steps.")
-    result.train()
     return "the head learned, and no weight or statistic of the backbone moved."
 
 
@@ -258,8 +257,9 @@ def layer_rates(answer: Callable) -> str:
     model = freezing.freeze(backbones.course_resnet(3), through="stem")
     groups = answer(model, 1.0, 2.0)
     _filled(groups, answer, "collect one dict for each stage in a list, and return the list.")
-    found = {id(p): group["lr"] for group in groups for p in group["params"]}
-    if sum(len(list(group["params"])) for group in groups) > len(found):
+    given = [(id(p), group["lr"]) for group in groups for p in group["params"]]
+    found = dict(given)
+    if len(given) > len(found):
         raise NotYet("some parameters are in two groups.", "each stage makes one group of its own.")
     for stage, expected in {"head": 1.0, "stage3": 0.5, "stage2": 0.25, "stage1": 0.125}.items():
         for name, parameter in model.get_submodule(stage).named_parameters():
@@ -272,6 +272,8 @@ def layer_rates(answer: Callable) -> str:
                 )
     if any(id(parameter) in found for parameter in model.get_submodule("stem").parameters()):
         raise NotYet("the stem is frozen, and yet in a group.", "keep only parameters with requires_grad.")
+    if given[0][1] != 1.0:
+        raise NotYet(f"the first group has the rate {given[0][1]:g}.", "begin with the head: its rate is the largest.")
     return "head first, each stage below it slower, and nothing frozen among them."
 
 

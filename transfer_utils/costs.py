@@ -27,11 +27,12 @@ def activation_bytes(model: StagedModel, size: int, batch: int) -> int:
     size: pixels. The frozen prefix runs beforehand and keeps nothing.
     """
     network, x, _ = _step_parts(model, size, batch)
-    weights = {tensor.data_ptr() for tensor in (*network.parameters(), *network.buffers())}
+    # By shape, since autocast keeps copies of the weights, and linear layers transpose them.
+    weights = {tuple(sorted(tensor.shape)) for tensor in network.parameters()}
     kept: dict[int, int] = {}
 
     def note(tensor: torch.Tensor) -> torch.Tensor:
-        if tensor.data_ptr() not in weights:
+        if tuple(sorted(tensor.shape)) not in weights:
             kept[tensor.data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import platform
+from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -39,6 +40,17 @@ def autocast(device: torch.device, training: nn.Module | None = None) -> context
     if dtype is torch.float32 or slower:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=dtype)
+
+
+@contextlib.contextmanager
+def spare_core() -> Iterator[None]:
+    """Leave one core to the browser: training on all of them waits for the thread that the browser holds up."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _has_depthwise(network: nn.Module) -> bool:

@@ -121,15 +121,18 @@ class Phase:
     changes: dict[str, Any] = field(default_factory=dict)  # to the recipe
 
 
-GRADUALLY = ("pool", "stage2", "stage1", "stem", None)  # from the head backwards, a fifth of the epochs each
+HEAD_RATE = 1e-2  # of the phases that train a new head alone: head only is good with it at every size
 METHODS: dict[str, list[Phase]] = {
     "scratch": [Phase()],
     "head only": [Phase("pool")],
     "last stage": [Phase("stage2")],
     "full": [Phase()],
     "full, head 10x": [Phase(changes={"head_ratio": 10.0})],
-    "gradual unfreezing": [Phase(through, share=1 / len(GRADUALLY)) for through in GRADUALLY],
-    "head, then full": [Phase("pool", rate=1e-2), Phase()],
+    "gradual unfreezing": [
+        Phase("pool", 1 / 5, HEAD_RATE),
+        *(Phase(through, 1 / 5) for through in ("stage2", "stage1", "stem", None)),
+    ],
+    "head, then full": [Phase("pool", 1 / 2, HEAD_RATE), Phase(None, 1 / 2)],
     "full, no augmentation": [Phase(changes={"augment": False})],
     "full, decay x100": [Phase(changes={"decay": 5.0})],
 }
@@ -154,9 +157,8 @@ def lesson03(method: str, per_class: int, seed: int) -> list[Row]:
             else pretrained_on_both(seed).new_head(len(test.classes))
         )
         started = time.perf_counter()
-        for phase in METHODS[method]:
+        for phase, epochs in _with_epochs(METHODS[method], EPOCHS_FOR[per_class]):
             freeze(model, phase.through)
-            epochs = max(1, round(EPOCHS_FOR[per_class] * phase.share))
             recipe = Recipe(epochs, phase.rate or rate, batch=16, seed=seed, fixed_views=True)
             fit(model, few, None, 32, replace(recipe, **phase.changes), progress=False)
         row = {"rate": rate, "seconds": round(time.perf_counter() - started, 2)}
@@ -166,6 +168,12 @@ def lesson03(method: str, per_class: int, seed: int) -> list[Row]:
     best = max(range(len(rows)), key=lambda i: rows[i]["valid"])
     rows[best] |= _judged(runs[best], test, None if method == "scratch" else seed)
     return rows
+
+
+def _with_epochs(phases: list[Phase], epochs: int) -> list[tuple[Phase, int]]:
+    """Each phase with its whole number of epochs; together they are all of the epochs, as in every other method."""
+    ends = [round(epochs * sum(phase.share for phase in phases[: i + 1])) for i in range(len(phases))]
+    return [(phase, end - start) for phase, start, end in zip(phases, [0, *ends], ends, strict=False)]
 
 
 def _judged(model: StagedModel, test: ImageSet, pretraining_seed: int | None) -> Row:

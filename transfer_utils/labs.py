@@ -10,6 +10,7 @@ import torch
 from transfer_utils import backbones, checkpoints, costs, freezing, training
 from transfer_utils.backbones import StagedModel
 from transfer_utils.data import ImageSet
+from transfer_utils.device import spare_core
 from transfer_utils.widgets import Frame, Lab
 
 FROM_SCRATCH = "nothing (from scratch)"
@@ -17,7 +18,7 @@ PHOTOS_PER_CLASS = (2, 5, 10, 20, 30, 50, 100)
 RATIOS = (1, 3, 10, 30, 100)  # how much faster the head learns than the backbone
 DEPTHS = {"nothing": None, "stem": "stem", "stage1": "stage1", "stage2": "stage2", "stage3": "pool"}  # pool: no weights
 RATE = 1e-2  # of the head
-EPOCHS, BATCH, SIZE = 20, 16, 32
+EPOCHS, BATCH, SIZE = 12, 16, 32
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def freezing_lab(train: ImageSet, valid: ImageSet, epochs: int = EPOCHS) -> Lab:
 
     model = _start(Setting(FROM_SCRATCH, sizes[0], None, 1, False, 0), len(train.classes))
     counts = {name: freezing.count_parameters(model.get_submodule(name)) for name in model.stages}
-    facts = _facts(model)
+    with spare_core():  # as the runs of the lab
+        facts = _facts(model)
 
     def summary(state: list[int], frame: Frame) -> Frame:
         shown = {control["key"]: control["options"][i] for control, i in zip(lab.controls, state, strict=True)}
@@ -117,7 +119,13 @@ def live_run(setting: Setting, train: ImageSet, valid: ImageSet, epochs: int) ->
     yield frame()
     few = train.take(setting.per_class, setting.seed)
     recipe = training.Recipe(
-        epochs, RATE, head_ratio=setting.ratio, batch=BATCH, augment=setting.augment, seed=setting.seed
+        epochs,
+        RATE,
+        head_ratio=setting.ratio,
+        batch=BATCH,
+        augment=setting.augment,
+        seed=setting.seed,
+        fixed_views=True,  # as behind frozen stages, so that freezing changes nothing but what trains
     )
     run = training.train(model, few, valid, SIZE, recipe, cache=False)
     while True:

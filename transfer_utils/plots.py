@@ -140,7 +140,7 @@ def history(rows: pd.DataFrame, alt: str | None = None) -> HTML:
     for i, (column, label) in enumerate({"train": "photos it trains on", "valid": "valid photos"}.items()):
         if column in rows:
             seen = rows.dropna(subset=[column])
-            axes.plot(seen["epoch"], seen[column], color=COLOURS[i], ls=LINES[i], marker=MARKERS[i], ms=4, label=label)
+            axes.plot(seen["epoch"], seen[column], color=COLOURS[1 - i], ls=LINES[1 - i], marker=".", label=label)
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter("{x:.0%}")
     axes.legend(frameon=False)
@@ -178,7 +178,8 @@ def label_curve(
     axes.yaxis.set_major_formatter("{x:.0%}")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
-    return picture(figure, describe(summary, line, x, named))
+    own = "".join(f" {label}: {point[1]:.0%} at {point[0]:g}." for label, point in (mine or {}).items())
+    return picture(figure, describe(summary, line, x, named) + own)
 
 
 def describe(summary: pd.DataFrame, line: str, x: str, named: str) -> str:
@@ -226,5 +227,8 @@ def grid(values: dict[tuple[str, str], stats.Interval], title: str) -> HTML:
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_title(title, fontsize=10)
-    words = "; ".join(f"{row}, {column}: {interval.mean:.1%}" for (row, column), interval in values.items())
+    words = "; ".join(
+        f"{row}, {column}: {interval.mean:.1%} ± {100 * interval.half:.1f}"
+        for (row, column), interval in values.items()
+    )
     return picture(figure, f"{title}. {words}.")

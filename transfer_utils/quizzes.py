@@ -123,7 +123,7 @@ QUIZZES: dict[str, tuple[Question, ...]] = {
             "Which way of reusing a backbone forgets nothing of the old task, for certain?",
             (
                 ("Training only a new head on frozen features.", "The backbone is the same, bit for bit."),
-                ("Full fine-tuning at a small rate.", "It forgets less, and still some."),
+                ("Full fine-tuning at a small rate.", "A small rate still moves the backbone."),
                 ("Giving the head ten times the backbone's rate.", "The backbone moves more slowly, but it moves."),
             ),
             0,

@@ -52,9 +52,9 @@ def train(
 ) -> Iterator[Record]:
     """Train the stages that are not frozen; yields a Record after every step, and one with metrics per epoch.
 
-    Behind a frozen prefix only the rest runs, on the prefix's outputs, computed once; cache: also keep them on disk
-    for the next run. The model is changed in place, so
-    stopping early, by break or by interrupt, keeps what was learned. size: pixels at which photos are seen.
+    Behind a frozen prefix only the rest runs, on the prefix's outputs, computed once; cache: keep them on disk too.
+    The model is changed in place, so stopping early, by break or by interrupt, keeps what was learned. size: pixels
+    at which photos are seen.
     ValueError for photos with other classes than the head has outputs, or when nothing is left to train.
     """
     _check(model, photos, recipe)

@@ -24,6 +24,7 @@ from PIL import Image
 from torch import Tensor
 
 from transfer_utils import plots
+from transfer_utils.device import spare_core
 
 SPRITE_COLUMNS = 16
 KEPT_AT_MOST = 12  # finished runs in the table of a lab; the oldest that nobody keeps makes room
@@ -181,12 +182,13 @@ class Lab(PageWidget):
             return
         latest, status, failed, end = self.frame, TRAINING, False, time.monotonic() + SLICE
         try:
-            for frame in self._work:
-                latest = frame
-                if time.monotonic() > end:
-                    break
-            else:
-                status = f"Finished: {latest['valid'][-1]:.1%} of the valid photos."
+            with spare_core():
+                for frame in self._work:
+                    latest = frame
+                    if time.monotonic() > end:
+                        break
+                else:
+                    status = f"Finished: {latest['valid'][-1]:.1%} of the valid photos."
         except KeyboardInterrupt:
             status = "Stopped by an interrupt. Move a control to start again."
         except Exception as error:

@@ -204,14 +204,14 @@ function render({ model, el }) {
     model.send({ act: "step", run: waiting });
   };
   model.on("change:state", drawSetting);
+  let drawing = null;
   model.on("change:frame", () => {
     if (model.get("frame").answer) waiting = null;
-    drawSetting();
-    drawRun();
-    requestAnimationFrame(ask);
+    ask();  // before drawing: Python works on the next slice while the page draws this one
+    drawing ??= requestAnimationFrame(() => { drawing = null; drawSetting(); drawRun(); });
   });
   model.on("change:busy", () => { drawRun(); ask(); });
-  model.on("change:run", () => { waiting = null; ask(); });
+  model.on("change:run", ask);
   model.on("change:runs", () => { drawTable(); drawRun(); });
   drawSetting();
   drawRun();
