@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from transfer_utils import data, device, embedded, features
+from transfer_utils import data, device, embedded, features, widgets
 from transfer_utils.backbones import StagedModel
 from transfer_utils.data import ImageSet
 
@@ -107,3 +107,11 @@ def damage() -> Callable[[Path], None]:
         path.write_bytes(content)
 
     return flip_one_bit
+
+
+@pytest.fixture
+def displayed(monkeypatch):
+    """What a cell that ends in a widget shows: one bundle after the other."""
+    shown = []
+    monkeypatch.setattr(widgets, "display", lambda bundle, raw: shown.append(bundle))
+    return shown

@@ -66,7 +66,7 @@ def opened(request, tmp_path_factory):
         patch.setenv("OMP_NUM_THREADS", "1")
         config = tmp_path_factory.mktemp("config")
         with browser.jupyter(folder, config, request.param) as server, browser.page() as page:
-            page.problems = []
+            page.problems, page.server = [], server
             page.on("pageerror", lambda error: page.problems.append(str(error)))
             browser.run_all(page, server, "lesson.ipynb")
             yield page
@@ -199,7 +199,7 @@ def test_a_new_move_cancels_the_run_under_way(opened):
 
 
 def test_a_choice_starts_a_run_too(opened):
-    control(opened, "Pretrained on").select_option(label="nothing (from scratch)")
+    control(opened, "Pretrained on").select_option(label="from scratch")
     wait_until_idle(opened)
     assert "from scratch" in rows(opened)[-1]
 
@@ -254,6 +254,26 @@ def test_an_error_in_a_run_is_told_in_the_widget(opened):
     click_at(opened, "Seed", 1.0)
     wait_until_idle(opened)
     assert status(opened) == "The run stopped with RuntimeError: the photos are gone"
+
+
+def test_a_page_opened_again_without_a_kernel_shows_the_pictures(opened):
+    stills = opened.locator("[data-still]")
+    assert stills.count() == 2
+    assert not any(still.is_visible() for still in stills.all())
+    opened.keyboard.press("Control+s")
+    opened.wait_for_timeout(2000)
+    again = opened.context.browser.new_page(viewport={"width": 1280, "height": 1000})
+    again.route("**/api/kernels*/**", lambda route: route.abort())
+    again.route("**/api/sessions*", lambda route: route.abort())
+    again.goto(opened.server.url("lesson.ipynb"), wait_until="domcontentloaded")
+    for alt in ("Freezing lab. stem is frozen", "Network explorer. network: pretrained"):
+        picture = again.locator(f'img[alt^="{alt}"]')
+        picture.wait_for(state="attached", timeout=SECONDS)
+        picture.scroll_into_view_if_needed()
+        assert picture.is_visible()
+        assert picture.evaluate("image => image.naturalWidth") > 300
+    assert again.locator(".tl-widget").count() == 0
+    again.close()
 
 
 # --- the explorers

@@ -97,7 +97,7 @@ def test_a_wheel_finds_its_photos(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     code = (
-        "from transfer_utils import data, embedded, checkpoints, widgets\n"
+        "from transfer_utils import data, embedded, checkpoints, labs\n"
         "print(len(data.load()), checkpoints.shipped(), len(data.results('lesson01')) > 0, embedded.folder())"
     )
     # -P and an own path: the checkout must not answer in the wheel's place

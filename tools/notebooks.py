@@ -57,8 +57,7 @@ def executed(notebook: Notebook) -> Notebook:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if not _is_progress(output)]
-            for output in cell.outputs:
-                output.get("data", {}).pop(WIDGET, None)
+            cell.outputs = [output for output in cell.outputs if list(output.get("data", {})) != [WIDGET]]
     return notebook
 
 

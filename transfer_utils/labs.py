@@ -11,14 +11,28 @@ from transfer_utils import backbones, checkpoints, costs, freezing, training
 from transfer_utils.backbones import StagedModel
 from transfer_utils.data import ImageSet
 from transfer_utils.device import spare_core
-from transfer_utils.widgets import Frame, Lab
+from transfer_utils.live import Lab
+from transfer_utils.widgets import Frame
 
-FROM_SCRATCH = "nothing (from scratch)"
+FROM_SCRATCH = "from scratch"
 PHOTOS_PER_CLASS = (2, 5, 10, 20, 30, 50, 100)
 RATIOS = (1, 3, 10, 30, 100)  # how much faster the head learns than the backbone
 DEPTHS = {"nothing": None, "stem": "stem", "stage1": "stage1", "stage2": "stage2", "stage3": "pool"}  # pool: no weights
 RATE = 1e-2  # of the head
 EPOCHS, BATCH, SIZE = 12, 16, 32
+
+COLUMNS = [  # of the table of finished runs: key, heading, kind
+    ["number", "run", "count"],
+    ["source", "pretrained on", "words"],
+    ["per_class", "photos", "number"],
+    ["through", "frozen through", "words"],
+    ["ratio", "ratio", "words"],
+    ["augment", "flip", "words"],
+    ["seed", "seed", "number"],
+    ["accuracy", "accuracy", "share"],
+    ["trainable", "trainable", "count"],
+    ["seconds", "seconds", "number"],
+]
 
 
 @dataclass(frozen=True)
@@ -66,7 +80,7 @@ def freezing_lab(train: ImageSet, valid: ImageSet, epochs: int = EPOCHS) -> Lab:
     def summary(state: list[int], frame: Frame) -> Frame:
         shown = {control["key"]: control["options"][i] for control, i in zip(lab.controls, state, strict=True)}
         measured = {"accuracy": round(frame["valid"][-1], 4), "seconds": round(frame["seconds"], 2)}
-        return {**shown, "trainable": facts[state[2]]["trainable"], **measured, "curve": frame["valid"]}
+        return {**shown, "trainable": facts[frame["through"]]["trainable"], **measured, "curve": frame["valid"]}
 
     lab = Lab(
         lambda state: live_run(setting(state), train, valid, epochs),
@@ -84,18 +98,7 @@ def freezing_lab(train: ImageSet, valid: ImageSet, epochs: int = EPOCHS) -> Lab:
         state=[checkpoints.shipped().index("both"), min(4, len(sizes) - 1), 3, 2, 1, 0],
         stages=[{"name": name, "parameters": count} for name, count in counts.items() if count],
         facts=facts,
-        columns=[
-            ["number", "run", "count"],
-            ["source", "pretrained on", "words"],
-            ["per_class", "photos per class", "number"],
-            ["through", "frozen through", "words"],
-            ["ratio", "head : backbone", "words"],
-            ["augment", "flip, shift", "words"],
-            ["seed", "seed", "number"],
-            ["accuracy", "valid accuracy", "share"],
-            ["trainable", "trainable parameters", "count"],
-            ["seconds", "seconds", "number"],
-        ],
+        columns=COLUMNS,
         total=sum(counts.values()),
         batch=BATCH,
     )

@@ -12,11 +12,11 @@ const STYLE = `
 .tl-lab .tl-facts dd { all: unset; font-size: 15px; font-weight: 600; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .tl-lab .tl-facts div { display: flex; flex-direction: column-reverse; justify-content: flex-end; }
 .tl-lab p { margin: 6px 0; min-height: 1.45em; }
-.tl-lab .tl-error { color: #B00020; font-weight: 600; }
+.tl-lab .tl-error { border-left: 4px solid #D55E00; padding-left: 8px; font-weight: 600; }
 .tl-lab .tl-scroll { overflow-x: auto; }
 .tl-lab table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: 13px; }
 .tl-lab caption { text-align: left; font-weight: 600; padding: 4px 0; }
-.tl-lab th, .tl-lab td { text-align: right; padding: 3px 8px; border-bottom: 1px solid color-mix(in srgb, currentColor 15%, transparent); background: transparent; }
+.tl-lab th, .tl-lab td { text-align: right; padding: 3px 6px; border-bottom: 1px solid color-mix(in srgb, currentColor 15%, transparent); background: transparent; }
 .tl-lab th { white-space: normal; }
 .tl-lab .tl-words { text-align: left; }
 .tl-lab td:last-child { white-space: nowrap; }
@@ -175,7 +175,7 @@ function render({ model, el }) {
     comparison.replaceChildren();
     drawComparison(comparison, runs);
     table.replaceChildren();
-    element(table, "caption", {}, "Finished runs. Kept ones stay in the table, and their curves in the chart.");
+    element(table, "caption", {}, "Finished runs: accuracy on valid photos. Kept runs stay in the table, and their curves in the chart.");
     const header = element(element(table, "thead"), "tr"), body = element(table, "tbody");
     for (const [, name, kind] of columns) Object.assign(element(header, "th", { scope: "col", className: kind === "words" ? "tl-words" : "" }, name));
     element(header, "th", { scope: "col" }, "keep or remove");

@@ -39,7 +39,8 @@ function makeBox(el, model, name, style) {
   const box = element(el, "div", { className: `tl-widget ${name}` });
   box.setAttribute("role", "group");
   box.setAttribute("aria-label", model.get("title"));
-  element(box, "style", {}, SHARED_STYLE + style);
+  // A rule and not an act: when the widget leaves the page, its still picture is back.
+  element(box, "style", {}, SHARED_STYLE + style + `[data-still="${model.get("token")}"] { display: none; }`);
   return box;
 }
 
