@@ -66,7 +66,7 @@ def opened(request, tmp_path_factory):
         patch.setenv("OMP_NUM_THREADS", "1")
         config = tmp_path_factory.mktemp("config")
         with browser.jupyter(folder, config, request.param) as server, browser.page() as page:
-            page.problems, page.server = [], server
+            page.problems, page.server, page.notebook = [], server, folder / "lesson.ipynb"
             page.on("pageerror", lambda error: page.problems.append(str(error)))
             browser.run_all(page, server, "lesson.ipynb")
             yield page
@@ -260,8 +260,12 @@ def test_a_page_opened_again_without_a_kernel_shows_the_pictures(opened):
     stills = opened.locator("[data-still]")
     assert stills.count() == 2
     assert not any(still.is_visible() for still in stills.all())
+    opened.locator(".jp-MarkdownCell").first.click()  # in a slider, keys are the slider's
     opened.keyboard.press("Control+s")
-    opened.wait_for_timeout(2000)
+    for _ in range(browser.PATIENCE):
+        if "data-still" in opened.notebook.read_text():
+            break
+        opened.wait_for_timeout(1000)
     again = opened.context.browser.new_page(viewport={"width": 1280, "height": 1000})
     again.route("**/api/kernels*/**", lambda route: route.abort())
     again.route("**/api/sessions*", lambda route: route.abort())

@@ -1,7 +1,7 @@
 """The freezing lab: what one setting of its controls trains, and what it would cost."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,7 +106,7 @@ def freezing_lab(train: ImageSet, valid: ImageSet, epochs: int = EPOCHS) -> Lab:
     return lab.finish()
 
 
-def live_run(setting: Setting, train: ImageSet, valid: ImageSet, epochs: int) -> Iterator[Frame]:
+def live_run(setting: Setting, train: ImageSet, valid: ImageSet, epochs: int) -> Generator[Frame]:
     """Frames of one training run: accuracy before it, then one after every step, with the curves so far."""
     started, steps, stepping = time.perf_counter(), 0, 0.0
     model = _start(setting, len(train.classes))

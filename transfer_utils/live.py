@@ -5,7 +5,7 @@ and it works where updates from threads never reach the page.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -25,7 +25,7 @@ TRAINING = "Training."
 class Lab(PageWidget):
     """Controls that start a training run, curves that grow while it runs, and a table of finished runs.
 
-    job(state) -> an iterator of frames: dicts with 'epoch', 'epochs', 'train', 'valid' (curves), 'step_ms' and
+    job(state) -> a generator of frames: dicts with 'epoch', 'epochs', 'train', 'valid' (curves), 'step_ms' and
     'seconds'. summary(state, frame) -> what the table says of a finished run, under the keys of `columns`.
     facts: what the page shows at once for each position of the control 'through'.
     """
@@ -41,10 +41,10 @@ class Lab(PageWidget):
     run = traitlets.Int(0).tag(sync=True)
     runs: traitlets.List = traitlets.List().tag(sync=True)
 
-    def __init__(self, job: Callable[[list[int]], Iterator[Frame]], summary: Callable[..., Frame], **traits: Any):
+    def __init__(self, job: Callable[[list[int]], Generator[Frame]], summary: Callable[..., Frame], **traits: Any):
         super().__init__(**traits)
         self.job, self.summary = job, summary
-        self._work: Iterator[Frame] | None = None
+        self._work: Generator[Frame] | None = None
         self._answers = self._finished = 0
         self.observe(lambda _: self.start(), "state")
         self.on_msg(lambda _, message, __: self._answer(message))
@@ -114,7 +114,7 @@ class Lab(PageWidget):
                 self.busy = False
 
     def _drop(self) -> None:
-        if self._work is not None and hasattr(self._work, "close"):
+        if self._work is not None:
             self._work.close()
         self._work = None
 
