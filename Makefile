@@ -30,7 +30,7 @@ notebooks: $(READY)  ## rebuild notebooks/ from lessons/, with outputs
 checkpoints: $(READY)  ## pretrain the course ResNets again (about 15 minutes on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/python data/make_checkpoints.py
 
-results: $(READY)  ## run the experiments behind the stored rows again (about an hour on two cores)
+results: $(READY)  ## run the experiments behind the stored rows again (about two hours on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/python data/make_results.py
 
 bench-widgets: $(READY)  ## time how fast the widgets answer in a real browser (two minutes)
