@@ -230,6 +230,11 @@ def test_a_frozen_backbone_forgets_exactly_nothing(judged):
     assert (stats.select(judged, method="head only")["forgotten"] == 0).all()
 
 
+@pytest.mark.parametrize("method", ["head only", "last stage"])
+def test_no_tensor_or_buffer_of_a_frozen_stage_moved(tuning, method):
+    assert (stats.select(tuning, method=method)["drift"] == 0).all()
+
+
 def test_every_way_that_moves_the_backbone_forgets(judged):
     for method in MOVING:
         assert stats.mean_interval(stats.select(judged, method=method, per_class=20)["forgotten"]).low > 0, method

@@ -10,7 +10,7 @@ import torch
 from transfer_utils import augment, backbones, checkpoints, data, embedded, features, probes
 from transfer_utils.backbones import StagedModel
 from transfer_utils.data import ImageSet
-from transfer_utils.freezing import freeze
+from transfer_utils.freezing import drift, freeze, frozen_state
 from transfer_utils.sources import SOURCES, TARGETS
 from transfer_utils.sweeps import Row
 from transfer_utils.training import Recipe, accuracy, fit, fit_until_flat
@@ -143,8 +143,9 @@ TRIED_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 def lesson03(method: str, per_class: int, seed: int) -> list[Row]:
     """One row for each rate; the one that is best on valid photos also reads the test photos, once.
 
-    Its row has the accuracy on clean and on corrupted test photos, and that of the backbone under its original head
-    on the source's test photos, before and after. All methods see the same few augmented views of the same photos.
+    drift: how many tensors and buffers moved in the stages that were frozen to the end. The best run's row has the
+    accuracy on clean and on corrupted test photos, and that of the backbone under its original head on the source's
+    test photos, before and after. All methods see the same few augmented views of the same photos.
     """
     train, valid, test = _splits(TARGETS["animals"])
     few = train.take(per_class, seed)
@@ -156,6 +157,7 @@ def lesson03(method: str, per_class: int, seed: int) -> list[Row]:
             if method == "scratch"
             else pretrained_on_both(seed).new_head(len(test.classes))
         )
+        before = frozen_state(freeze(model, METHODS[method][0].through))
         started = time.perf_counter()
         for phase, epochs in _with_epochs(METHODS[method], EPOCHS_FOR[per_class]):
             freeze(model, phase.through)
@@ -163,6 +165,9 @@ def lesson03(method: str, per_class: int, seed: int) -> list[Row]:
             fit(model, few, None, 32, replace(recipe, **phase.changes), progress=False)
         row = {"rate": rate, "seconds": round(time.perf_counter() - started, 2)}
         row |= {"train": round(accuracy(model, few, 32), 4), "valid": round(accuracy(model, valid, 32), 4)}
+        held = frozen_state(model)
+        if held:
+            row["drift"] = len(drift({name: before[name] for name in held}, model))
         runs.append(model)
         rows.append(row)
     best = max(range(len(rows)), key=lambda i: rows[i]["valid"])
