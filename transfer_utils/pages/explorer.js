@@ -30,10 +30,8 @@ function drawChart(parent, chart, mark, sentence) {
     node(drawn, "polyline", { points, fill: "none", stroke: COLOURS[k], "stroke-dasharray": DASHES[k],
                               "stroke-width": chosen ? 3.5 : 1.5, opacity: chosen ? 1 : 0.7 });
   });
-  // Names stand at the line ends, pushed apart where lines end close together.
   const names = chart.lines.map((line, k) => ({ k, name: line.name, at: y(line.mean[line.mean.length - 1]) }));
-  names.sort((a, b) => a.at - b.at);
-  names.forEach((n, i) => { if (i) n.at = Math.max(n.at, names[i - 1].at + 14); });
+  pushApart(names);
   const over = Math.max(0, names[names.length - 1].at - (height - bottom));
   names.forEach((n) => node(drawn, "text", { x: width - right + 10, y: n.at - over + 4,
     "font-weight": n.k === mark.line ? 700 : 400 }, (n.k === mark.line ? "● " : "") + n.name));

@@ -76,16 +76,14 @@ function drawCurves(parent, frame, runs, sentence) {
     const from = name === "trains on" ? 1 : 0;
     const points = values.map((value, i) => `${x(i + from)},${y(value)}`);
     node(drawn, "polyline", { points: points.join(" "), fill: "none", ...attributes });
-    const last = values.length - 1 + from;
-    names.push({ name, x: x(last), at: y(values[values.length - 1]), stroke: attributes.stroke });
+    names.push({ name, at: y(values[values.length - 1]), stroke: attributes.stroke });
   };
   runs.filter((run) => run.kept).forEach((run) =>
     line(run.curve, { stroke: "currentColor", "stroke-width": 1.3, opacity: 0.55 }, `run ${run.number}`));
   line(frame.train, { stroke: "#D55E00", "stroke-width": 2.5, "stroke-dasharray": "6 3" }, "trains on");
   line(frame.valid, { stroke: "#0072B2", "stroke-width": 3 }, "valid");
   for (const [i, value] of (frame.valid || []).entries()) node(drawn, "circle", { cx: x(i), cy: y(value), r: 2.8, fill: "#0072B2" });
-  names.sort((a, b) => a.at - b.at);
-  names.forEach((n, i) => { if (i) n.at = Math.max(n.at, names[i - 1].at + 14); });
+  pushApart(names);
   const marks = { "trains on": "photos it trains on", valid: "valid photos" };
   names.forEach((n) => {
     node(drawn, "path", { d: `M${width - right + 6} ${n.at}h12`, stroke: n.stroke, "stroke-width": 2.5, "stroke-dasharray": n.name === "trains on" ? "4 2" : "" });

@@ -28,6 +28,12 @@ function svg(parent, width, height, title) {
   return drawn;
 }
 
+// Names at the ends of lines, each {at: height, ...}, pushed apart where lines end close together.
+function pushApart(names) {
+  names.sort((a, b) => a.at - b.at);
+  names.forEach((n, i) => { if (i) n.at = Math.max(n.at, names[i - 1].at + 14); });
+}
+
 function element(parent, name, properties = {}, text) {
   const made = Object.assign(document.createElement(name), properties);
   if (text !== undefined) made.textContent = text;
