@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help lab course test notebooks checkpoints results bench-widgets check format clean
+.PHONY: help lab course test notebooks checkpoints results sweep sweep-check bench bench-widgets check format clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,11 +27,21 @@ test: $(READY)  ## run all tests
 notebooks: $(READY)  ## rebuild notebooks/ from lessons/, with outputs
 	$(BIN)/python tools/notebooks.py
 
-checkpoints: $(READY)  ## pretrain the course ResNets again (about 15 minutes on two cores)
+checkpoints: $(READY)  ## pretrain the course ResNets that are missing: seeds 1 to 4 (about 20 minutes on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/python data/make_checkpoints.py
 
 results: $(READY)  ## run the experiments behind the stored rows again (about two hours on two cores)
-	OMP_NUM_THREADS=1 $(BIN)/python data/make_results.py
+	OMP_NUM_THREADS=1 $(BIN)/python data/make_results.py lesson00 lesson01 lesson02 lesson03
+
+sweep: checkpoints  ## run the grid of lesson 4 again, resumable (SWEEPMINUTES minutes on two cores)
+	OMP_NUM_THREADS=1 $(BIN)/python data/make_results.py sweep similarity
+
+sweep-check: checkpoints  ## run 20 random rows of the grid again and compare
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/sweep_check.py
+
+bench: $(READY)  ## time sweeps and probes side by side with the plain way (five minutes)
+	$(BIN)/python benchmarks/sweeps.py
+	$(BIN)/python benchmarks/probes.py
 
 bench-widgets: $(READY)  ## time how fast the widgets answer in a real browser (two minutes)
 	$(BIN)/python benchmarks/widgets.py

@@ -1,8 +1,8 @@
-"""Pretrain the course ResNet on each source and write data/checkpoints/ (`make checkpoints`).
+"""Pretrain the course ResNets that are not there yet (`make checkpoints`).
 
-Pretraining seed 0 is shipped. Seeds 1 to 4 of `both` go to build/checkpoints/: lesson 01's stored rows pair
-fine-tuning seed i with pretraining seed i. Two runs give the same accuracy within a point or two, not the same
-bytes: the order of floating-point sums differs between processors.
+Pretraining seed 0 is shipped in data/checkpoints/: delete a file there to make it again. Seeds 1 to 4 go to
+build/checkpoints/: in the stored rows, draw i of the photos goes with pretraining seed i. Two runs give the same
+accuracy within a point or two, not the same bytes: the order of floating-point sums differs between processors.
 """
 
 from joblib import Parallel, delayed
@@ -12,8 +12,10 @@ from transfer_utils.experiments import SEEDS, checkpoint_folder
 
 
 def main() -> None:
-    jobs = [(name, 0) for name in sources.SOURCES] + [("both", seed) for seed in SEEDS if seed > 0]
-    runs = (delayed(sources.pretrain)(name, seed, checkpoint_folder(seed)) for name, seed in jobs)
+    jobs = [(name, seed) for seed in SEEDS for name in sources.SOURCES]
+    # The card is written last: where it is, the weights are too.
+    missing = [(name, seed) for name, seed in jobs if not (checkpoint_folder(seed) / f"{name}.json").is_file()]
+    runs = (delayed(sources.pretrain)(name, seed, checkpoint_folder(seed)) for name, seed in missing)
     for line in Parallel(n_jobs=2, return_as="generator_unordered")(runs):
         print(line, flush=True)
     embedded.write_checksums("checkpoints")

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from transfer_utils import costs, freezing
 
@@ -53,6 +54,49 @@ def test_flops_of_a_step_are_those_counted_by_hand(tiny):
     assert found == [2 * stem + 3 * body + 3 * head, 2 * body + 3 * head, 2 * head, 2 * head]
 
 
+def test_no_prefix_costs_nothing(tiny):
+    assert costs.prefix_flops(tiny(), 32) == 0
+
+
+@pytest.mark.parametrize("through", FROZEN[1:])
+def test_prefix_and_the_rest_are_the_whole_forward_pass(tiny, through):
+    model = freezing.freeze(tiny(), through)
+    with FlopCounterMode(display=False) as whole, torch.no_grad():
+        model.eval()(torch.zeros(1, 3, 32, 32))
+    prefix, rest = model.split(after=through)
+    with torch.no_grad():
+        x = prefix(torch.zeros(1, 3, 32, 32))
+        with FlopCounterMode(display=False) as behind:
+            rest(x)
+    assert costs.prefix_flops(model, 32) + behind.get_total_flops() == whole.get_total_flops()
+
+
+def test_flops_of_a_prefix_are_those_counted_by_hand(tiny):
+    stem, body = (2 * n for n in (16 * 16 * 8 * 3 * 9, 8 * 8 * 16 * 8 * 9))
+    found = [costs.prefix_flops(freezing.freeze(tiny(), through), 32) for through in FROZEN]
+    assert found == [0, stem, stem + body, stem + body]
+
+
+@pytest.mark.parametrize("through", FROZEN)
+def test_weight_bytes_are_those_of_the_parameters_frozen_or_not(tiny, through):
+    model = freezing.freeze(tiny(), through)
+    assert costs.weight_bytes(model) == sum(p.nbytes for p in model.parameters())
+
+
+@pytest.mark.parametrize("through", FROZEN)
+def test_training_bytes_are_weights_gradients_averages_and_activations(tiny, through):
+    model = freezing.freeze(tiny(), through)
+    activations = costs.activation_bytes(model, 32, 8)
+    model(torch.randn(4, 3, 32, 32)).sum().backward()
+    gradients = sum(p.grad.nbytes for p in model.parameters() if p.grad is not None)
+    assert costs.training_bytes(model, 32, 8) == costs.weight_bytes(model) + 3 * gradients + activations
+
+
+def test_training_bytes_fall_as_more_is_frozen(tiny, in_float32):
+    whole, stem, body, pool = (costs.training_bytes(freezing.freeze(tiny(), t), 32, 8) for t in FROZEN)
+    assert whole > stem > body == pool > costs.weight_bytes(tiny())
+
+
 def test_seconds_are_the_median_after_a_warm_up(tiny, monkeypatch):
     # Four steps: 0, 1, 9 and 2 seconds. Were the first one counted, the median would be another.
     ticks = iter([0, 0, 0, 1, 1, 10, 10, 12])
@@ -60,7 +104,10 @@ def test_seconds_are_the_median_after_a_warm_up(tiny, monkeypatch):
     assert costs.step_seconds(tiny(), 32, 4, repeats=3) == 2
 
 
-@pytest.mark.parametrize("cost", [costs.activation_bytes, costs.step_flops, costs.step_seconds])
+MEASURES = (costs.activation_bytes, costs.step_flops, costs.step_seconds, costs.training_bytes)
+
+
+@pytest.mark.parametrize("cost", MEASURES)
 @pytest.mark.parametrize("through", [None, "stem", "pool"])
 @pytest.mark.parametrize("mode", [True, False])
 def test_measuring_leaves_the_model_alone(tiny, cost, through, mode):
@@ -74,3 +121,13 @@ def test_measuring_leaves_the_model_alone(tiny, cost, through, mode):
     assert [module.training for module in model.modules()] == modes
     assert [p.requires_grad for p in model.parameters()] == trains
     assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_counting_a_prefix_leaves_the_model_alone(tiny, mode):
+    model = freezing.freeze(tiny(), "stem").train(mode)
+    before = copy.deepcopy(model.state_dict())
+    costs.prefix_flops(model, 32)
+    assert freezing.drift(before, model) == {}
+    assert freezing.frozen_through(model) == "stem"
+    assert model.body.training == mode

@@ -4,12 +4,13 @@ import functools
 import traceback
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
 import torch
 from IPython.display import HTML
 from torch import Tensor, nn
 
-from transfer_utils import backbones, data, features, freezing, probes
+from transfer_utils import backbones, data, features, freezing, guide, probes
 from transfer_utils.quizzes import QUIZZES, Question
 
 
@@ -275,6 +276,52 @@ def layer_rates(answer: Callable) -> str:
     if given[0][1] != 1.0:
         raise NotYet(f"the first group has the rate {given[0][1]:g}.", "begin with the head: its rate is the largest.")
     return "head first, each stage below it slower, and nothing frozen among them."
+
+
+@check
+def paired_gain(answer: Callable) -> str:
+    """The learner's my_gain(grid, source, target, method, per_class) is the mean of differences seed by seed."""
+    rows = [("scratch", "scratch", "animals", seed, 0.5 + seed / 10) for seed in range(3)]
+    rows += [("both", "full", "animals", seed, 0.6 + seed / 5) for seed in (2, 0, 1)]  # in another order
+    rows += [(source, method, "vehicles", 0, 0.0) for source, method in (("scratch", "scratch"), ("both", "full"))]
+    grid = pd.DataFrame(rows, columns=["source", "method", "target", "seed", "test"]).assign(per_class=20)
+    more = pd.concat([grid, grid.assign(per_class=5, test=0.1), grid.assign(test=0.9, method="last stage")])
+    found = answer(more, "both", "animals", "full", 20)
+    _filled(found, answer, "return the mean of tuned minus scratch.")
+    if not np.isscalar(found):
+        raise NotYet(f"my_gain returned {type(found).__name__}.", "take the mean over the seeds: one number.")
+    if np.isnan(found):
+        raise NotYet("my_gain returned nan.", "set_index('seed') on both, so that pandas can match seed with seed.")
+    if abs(found + 0.2) < 1e-6:
+        raise NotYet("the sign is turned round.", "a gain is the method minus scratch.")
+    if abs(found - 0.2) > 1e-6:
+        raise NotYet(
+            f"on our small table my_gain gives {found:.3f}; we get 0.200.",
+            "select source, target, method and per_class, and scratch with the same target and per_class.",
+        )
+    return "a gain of 0.2 on our small table."
+
+
+@check
+def pareto_front(answer: Callable) -> str:
+    """The learner's front(points) names what no other point beats, cheapest first."""
+    cases: dict[str, dict[str, tuple[float, float]]] = {
+        "four points, one of them beaten": {"b": (2, 0.7), "a": (1, 0.5), "c": (3, 0.6), "d": (4, 0.9)},
+        "two of the same cost": {"a": (1, 0.5), "b": (1, 0.6), "c": (2, 0.7)},
+        "two of the same accuracy": {"dear": (2, 0.5), "cheap": (1, 0.5)},
+    }
+    for name, points in cases.items():
+        found = answer(dict(points))
+        _filled(found, answer, "return a list of names.")
+        expected = guide.pareto(points)
+        if sorted(found) != sorted(expected):
+            raise NotYet(
+                f"{name}: {points} gave {list(found)}; we get {expected}.",
+                "a point is beaten when another one is as cheap and better, or as good and cheaper.",
+            )
+        if list(found) != expected:
+            raise NotYet(f"{name}: the names are right, their order is not.", "cheapest first.")
+    return "what is beaten is out, and the rest goes from cheap to dear."
 
 
 # --- self-tests -----------------------------------------------------------------------------------------------------

@@ -50,6 +50,28 @@ def step_flops(model: StagedModel, size: int, batch: int) -> int:
     return counter.get_total_flops()
 
 
+def prefix_flops(model: StagedModel, size: int) -> int:
+    """Floating-point operations of the frozen stages for one photo: 0 where nothing is frozen."""
+    through = frozen_through(model)
+    if through is None:
+        return 0
+    prefix, _ = copy.deepcopy(model).to(best_device()).eval().split(after=through)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        prefix(torch.zeros(1, 3, size, size, device=best_device()))
+    return counter.get_total_flops()
+
+
+def weight_bytes(model: nn.Module) -> int:
+    """Bytes of the parameters in float32."""
+    return 4 * count_parameters(model)
+
+
+def training_bytes(model: StagedModel, size: int, batch: int) -> int:
+    """Bytes of weights, gradients, optimiser and what a batch keeps for the backward pass."""
+    gradients = 4 * count_parameters(model, trainable=True)
+    return weight_bytes(model) + gradients + optimiser_bytes(model) + activation_bytes(model, size, batch)
+
+
 def step_seconds(model: StagedModel, size: int, batch: int, repeats: int = 5) -> float:
     """Seconds of one training step, measured: the median of a few, after one to warm up."""
     network, x, y = _step_parts(model, size, batch)

@@ -36,7 +36,7 @@ LOOK_EVERY, PATIENCE = 5, 3  # epochs between looks at the valid photos, and loo
 
 def lesson00(method: str, per_class: int, seed: int) -> list[Row]:
     """method: 'probe', 'probe, random weights', 'scratch', or 'scratch until flat': at most 10x the epochs."""
-    train, valid, test = _splits(data.CIFAR10)
+    train, valid, test = splits(data.CIFAR10)
     few = train.take(per_class, seed)
     if method.startswith("probe"):
         torch.manual_seed(seed)
@@ -64,7 +64,7 @@ EPOCHS = 20
 
 def lesson01(method: str, per_class: int, seed: int) -> list[Row]:
     """method: 'fine-tuned', 'scratch', 'scratch, 10x epochs', 'probe', or 'probe, random weights'."""
-    train, valid, test = _splits(TARGETS["animals"])
+    train, valid, test = splits(TARGETS["animals"])
     if method.startswith("probe"):
         torch.manual_seed(seed)
         backbone = pretrained_on_both(seed) if method == "probe" else backbones.course_resnet(len(test.classes))
@@ -91,7 +91,7 @@ def pretrained_on_both(seed: int) -> StagedModel:
 
 def lesson02(seed: int) -> list[Row]:
     """A probe for every stage and size of one draw; 'pixels' is the same probe on the 3,072 raw values."""
-    train, valid, test = _splits(data.CIFAR10)
+    train, valid, test = splits(data.CIFAR10)
     drawn = train.take(max(PROBE_SIZES), seed)
     backbone = backbones.load_backbone("efficientnet_lite0")
     banks = [features.by_stage(backbone, photos, SIZE) for photos in (drawn, valid, test)]
@@ -147,7 +147,7 @@ def lesson03(method: str, per_class: int, seed: int) -> list[Row]:
     accuracy on clean and on corrupted test photos, and that of the backbone under its original head on the source's
     test photos, before and after. All methods see the same few augmented views of the same photos.
     """
-    train, valid, test = _splits(TARGETS["animals"])
+    train, valid, test = splits(TARGETS["animals"])
     few = train.take(per_class, seed)
     runs, rows = [], []
     for rate in TRIED_RATES:
@@ -159,7 +159,7 @@ def lesson03(method: str, per_class: int, seed: int) -> list[Row]:
         )
         before = frozen_state(freeze(model, METHODS[method][0].through))
         started = time.perf_counter()
-        for phase, epochs in _with_epochs(METHODS[method], EPOCHS_FOR[per_class]):
+        for phase, epochs in with_epochs(METHODS[method], EPOCHS_FOR[per_class]):
             freeze(model, phase.through)
             recipe = Recipe(epochs, phase.rate or rate, batch=16, seed=seed, fixed_views=True)
             fit(model, few, None, 32, replace(recipe, **phase.changes), progress=False)
@@ -175,7 +175,7 @@ def lesson03(method: str, per_class: int, seed: int) -> list[Row]:
     return rows
 
 
-def _with_epochs(phases: list[Phase], epochs: int) -> list[tuple[Phase, int]]:
+def with_epochs(phases: list[Phase], epochs: int) -> list[tuple[Phase, int]]:
     """Each phase with its whole number of epochs; together they are all of the epochs, as in every other method."""
     ends = [round(epochs * sum(phase.share for phase in phases[: i + 1])) for i in range(len(phases))]
     return [(phase, end - start) for phase, start, end in zip(phases, [0, *ends], ends, strict=False)]
@@ -198,7 +198,7 @@ def _judged(model: StagedModel, test: ImageSet, pretraining_seed: int | None) ->
 # --- shared -------------------------------------------------------------------------------------------------------
 
 
-def _splits(classes) -> tuple[ImageSet, ImageSet, ImageSet]:
+def splits(classes) -> tuple[ImageSet, ImageSet, ImageSet]:
     train, valid, test = (data.load("cifar10_photos", split).only(*classes) for split in ("train", "valid", "test"))
     return train, valid, test
 

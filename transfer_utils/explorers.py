@@ -1,5 +1,6 @@
 """The explorers of the lessons: stored rows and photos, turned into what the widget shows."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from transfer_utils import stats
+from transfer_utils import guide, stats, tradeoffs
 from transfer_utils.data import ImageSet
 from transfer_utils.widgets import Explorer, explore
 
@@ -62,6 +63,36 @@ def networks(banks: dict[str, dict[str, Tensor]], photos: ImageSet, queries: Seq
     return explore(
         "Network explorer", {"network": names, "stage": stages}, frame, images=photos.images[used], state=start
     )
+
+
+def methods(rows: pd.DataFrame) -> Explorer:
+    """Source by target by photos per class: every method's accuracy, and the one that guide.advice would take.
+
+    rows: the chosen runs of the grid, of one network.
+    """
+    sources = [name for name in rows["source"].unique() if name != "scratch"]
+    targets = list(rows["target"].unique())
+    sizes = [str(size) for size in sorted(rows.loc[rows["method"] == "scratch", "per_class"].unique())]
+    names = [name for name in tradeoffs.METHODS_IN_ORDER if name in set(rows["method"])]
+    (network,) = rows["network"].unique()
+    keys = itertools.product(sources, targets, sizes)
+    tables = {key: guide.advice(rows, key[0], key[1], int(key[2]), network) for key in keys}
+    everything = pd.concat(tables.values())
+    low, high = max(0, everything["low"].min() - 0.02), min(1, everything["high"].max() + 0.02)
+
+    def frame(i: int, j: int, k: int) -> dict[str, Any]:
+        table = tables[sources[i], targets[j], sizes[k]].set_index("method")
+        shown = table.loc[[name for name in names if name in table.index]]
+        lines = [
+            {"name": name, **{edge: round(line[edge], 4) for edge in ("mean", "low", "high")}}
+            | {"note": f"{line['flops'] / 1e12:.3g} TFLOPs", "picked": bool(line["pick"])}
+            for name, line in shown.iterrows()
+        ]
+        return {"sentence": _advice_sentence(table, sources[i], targets[j], sizes[k]), "intervals": lines}
+
+    chart = {"names": names, "xlabel": "accuracy on test photos", "low": low, "high": high}
+    controls: dict[str, Sequence[str]] = {"pretrained on": sources, "new task": targets, "photos per class": sizes}
+    return explore("Method explorer", controls, frame, chart, state=[len(sources) - 1, 0, len(sizes) // 2])
 
 
 def responses(peaks: dict[str, Tensor], photos: ImageSet, channels: int = 6, most: int = 10) -> Explorer:
@@ -127,6 +158,21 @@ def _top_photos(response: Tensor, channels: int, most: int) -> dict[int, Tensor]
     # The channels that differ most between photos, relative to their own level, say most about what they look for.
     contrast = response.std(0) / response.abs().mean(0).clamp_min(1e-6)
     return {int(c): response[:, c].topk(most).indices for c in contrast.topk(channels).indices.sort().values}
+
+
+def _advice_sentence(table: pd.DataFrame, source: str, target: str, size: str) -> str:
+    best, pick = table.index[0], table.index[table["pick"]][0]
+    equal = [name for name in table.index[table["as good"]] if name != best]
+    told = f"We cannot tell {_words(equal)} from it" if equal else "Every other method can be told from it"
+    ratio = table.loc[best, "flops"] / table.loc[pick, "flops"]
+    return (
+        f"Pretrained on {source}, new task {target}, {size} photos per class. Best on valid photos: {best}. {told}. "
+        f"We would take {pick}" + (f", with {ratio:.2g} times fewer operations." if pick != best else ".")
+    )
+
+
+def _words(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " or " + names[-1]
 
 
 def _accuracy_sentence(chart: dict[str, Any], line: int, x: int) -> str:

@@ -15,7 +15,7 @@ from matplotlib.patches import FancyBboxPatch
 from PIL import Image
 from torch import Tensor
 
-from transfer_utils import freezing, stats
+from transfer_utils import freezing, guide, stats
 from transfer_utils.backbones import StagedModel
 from transfer_utils.data import ImageSet
 
@@ -210,25 +210,68 @@ def intervals(values: dict[str, stats.Interval], xlabel: str, mine: dict[str, fl
     return picture(figure, f"{xlabel}, means with 95 % intervals. {'. '.join(words)}.{note}")
 
 
-def grid(values: dict[tuple[str, str], stats.Interval], title: str) -> HTML:
-    """A table of means with half their intervals, (row, column) to interval: darker is more, in each column."""
+def grid(values: dict[tuple[str, str], stats.Interval], title: str, gains: bool = False) -> HTML:
+    """A table of means with half their intervals, (row, column) to interval: darker is more, in each column.
+
+    gains: signed points instead, purple above zero and orange below, in brackets where the interval holds zero.
+    """
     rows, columns = (list(dict.fromkeys(key[i] for key in values)) for i in (0, 1))
     means = np.array([[values[row, column].mean for column in columns] for row in rows])
-    spread = np.ptp(means, axis=0).clip(1e-9)
+    if gains:
+        told = [[values[row, column].verdict != "cannot tell" for column in columns] for row in rows]
+        # From 0.15 on, so that a small difference that can be told from none has a colour too.
+        shade = np.where(told, np.sign(means) * (0.15 + 0.45 * np.abs(means) / np.abs(means).max()), 0)
+        cells = {key: _signed(interval) for key, interval in values.items()}
+    else:
+        shade = (means - means.min(0)) / np.ptp(means, axis=0).clip(1e-9)
+        cells = {key: f"{interval.mean:.1%} ± {100 * interval.half:.1f}" for key, interval in values.items()}
     figure, axes = plt.subplots(figsize=(1.6 * len(columns) + 2, 0.42 * len(rows) + 1), layout="constrained")
-    axes.imshow((means - means.min(0)) / spread, cmap="Blues", vmin=0, vmax=2, aspect="auto")
+    colours, least, most = ("PuOr", -1, 1) if gains else ("Blues", 0, 2)
+    axes.imshow(shade, cmap=colours, vmin=least, vmax=most, aspect="auto")
     for i, row in enumerate(rows):
         for j, column in enumerate(columns):
-            interval = values[row, column]
-            axes.text(j, i, f"{interval.mean:.1%} ± {100 * interval.half:.1f}", ha="center", va="center", fontsize=10)
+            axes.text(j, i, cells[row, column], ha="center", va="center", fontsize=10)
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_title(title, fontsize=10)
-    words = "; ".join(
-        f"{row}, {column}: {interval.mean:.1%} ± {100 * interval.half:.1f}"
-        for (row, column), interval in values.items()
-    )
+    words = "; ".join(f"{row}, {column}: {cells[row, column]}" for row, column in values)
     return picture(figure, f"{title}. {words}.")
+
+
+def _signed(difference: stats.Interval) -> str:
+    """A difference in points; in brackets where it may be zero."""
+    text = f"{100 * difference.mean:+.1f} ± {100 * difference.half:.1f}"
+    return f"({text})" if difference.verdict == "cannot tell" else text
+
+
+def tradeoff(points: dict[str, tuple[float, stats.Interval]], cost: str) -> HTML:
+    """Accuracy against cost (log scale), one mark a name, and a line along those that no other one beats."""
+    figure, axes = _axes(7, 4, xlabel=f"{cost} (log scale)", ylabel="accuracy on test photos", xscale="log")
+    for i, (name, (place, interval)) in enumerate(points.items()):
+        axes.errorbar(
+            place, interval.mean, yerr=interval.half, fmt=MARKERS[i], color=COLOURS[i], capsize=4, ms=8, label=name
+        )
+    front = guide.pareto({name: (place, interval.mean) for name, (place, interval) in points.items()})
+    axes.plot([points[n][0] for n in front], [points[n][1].mean for n in front], color="gray", lw=1, zorder=0)
+    axes.yaxis.set_major_formatter("{x:.0%}")
+    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
+    words = ". ".join(f"{name}: {interval} at {place:.3g}" for name, (place, interval) in points.items())
+    return picture(figure, f"Accuracy against {cost}. {words}. No other mark beats: {', '.join(front)}.")
+
+
+def against(rows: pd.DataFrame, x: str, y: str, line: str, xlabel: str, ylabel: str) -> HTML:
+    """One mark a row of the table: column x against column y, in the colour and shape of its value in column `line`."""
+    figure, axes = _axes(6, 3.8, xlabel=xlabel, ylabel=ylabel)
+    for i, (name, part) in enumerate(rows.groupby(line, sort=False)):
+        axes.plot(part[x], part[y], ls="", marker=MARKERS[i], color=COLOURS[i], label=name)
+    axes.axhline(0, color="gray", lw=1)
+    axes.yaxis.set_major_formatter("{x:.0%}")
+    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
+    spans = []
+    for name, part in rows.groupby(line, sort=False):
+        across, up = (f"{part[column].min():.2f} to {part[column].max():.2f}" for column in (x, y))
+        spans.append(f"{name}: {xlabel} {across}, {ylabel} {up}")
+    return picture(figure, f"{ylabel} against {xlabel}, one mark for each task and source. {'. '.join(spans)}.")

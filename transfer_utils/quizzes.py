@@ -129,4 +129,33 @@ QUIZZES: dict[str, tuple[Question, ...]] = {
             0,
         ),
     ),
+    "04": (
+        Question(
+            "A gain is +3.1 points, with a 95 % interval from -0.4 to +6.6. What goes into the decision guide?",
+            (
+                ("Transfer helps by 3.1 points.", "The interval holds zero: other draws may turn it round."),
+                ("These draws cannot tell; take what is cheaper.", "More draws would narrow the interval."),
+                ("Transfer does not help.", "It may well: the interval reaches up to 6.6 points."),
+            ),
+            1,
+        ),
+        Question(
+            "The vehicles source gives ship or truck 9 points, the animals source 7. Is that the worth of similarity?",
+            (
+                ("Only together with the other target.", "If vehicles is better on animals too, it is just better."),
+                ("Yes: 2 points.", "A source can be better for every target; then similarity explains nothing."),
+                ("Yes, if both intervals stay above zero.", "They say that each helps, not why one helps more."),
+            ),
+            0,
+        ),
+        Question(
+            "We search 100 cells for negative transfer, and 2 intervals lie below zero. What do we know?",
+            (
+                ("In these two cells transfer hurts.", "About 2 or 3 of 100 would lie there by chance alone."),
+                ("Transfer never hurts.", "We found no proof of harm, which is not a proof of none."),
+                ("As many as chance alone gives.", "Run these two cells again with new draws, and see."),
+            ),
+            2,
+        ),
+    ),
 }

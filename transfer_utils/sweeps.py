@@ -1,51 +1,127 @@
 """Runs through worker processes, each finished one appended at once, so that a restart skips what is done."""
 
-from collections.abc import Callable, Iterable
+import importlib.metadata
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from filelock import FileLock, Timeout
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from transfer_utils.checkpoints import write_atomically
+from transfer_utils.errors import unknown
 
 Row = dict[str, Any]
 
 
-def sweep(path: Path, function: Callable[..., list[Row]], jobs: Iterable[Row], workers: int = 2) -> pd.DataFrame:
-    """Rows of function(**job) for every job; each row also holds its job's settings. Returns all rows, sorted.
+def sweep(
+    path: Path, function: Callable[..., list[Row]], jobs: Iterable[Row], workers: int = 2, backend: str = "loky"
+) -> pd.DataFrame:
+    """Rows of function(**job) for every job, appended to a CSV file as each job ends. Returns all rows, sorted.
 
-    path: a CSV file; jobs whose settings are in it already are skipped. function must be importable.
+    A row holds its job's settings, what the function measured, seconds, peak_mb (the worker's largest memory, Python
+    and torch included) and versions. Jobs whose settings are in the file are skipped. One that raises gives a row
+    with its `error`, the sweep goes on, and the next call tries it again. function must be importable, and jobs must
+    all have the same settings. backend: 'loky' for processes on this machine, 'ray' for a Ray cluster.
+    ValueError for no jobs, uneven or repeated jobs; RuntimeError while another sweep writes to the same file.
     """
     jobs = list(jobs)
-    done = _settings_in(path, list(jobs[0]))
-    missing = [job for job in jobs if tuple(map(_cell, job.values())) not in done]
-    runs = Parallel(n_jobs=workers, return_as="generator_unordered")(delayed(_run)(function, job) for job in missing)
+    _check(jobs, backend)
+    settings = list(jobs[0])
     path.parent.mkdir(parents=True, exist_ok=True)
-    for rows in tqdm(runs, total=len(missing), desc=path.stem, unit="run"):
-        _append(path, pd.DataFrame(rows))
-    return pd.read_csv(path).sort_values(list(jobs[0]), kind="stable", ignore_index=True)
+    try:
+        # Held by the system for this process: it ends with it, even when the process is killed.
+        with FileLock(f"{path}.lock", timeout=0):
+            done = _finished(path, settings)
+            missing = [job for job in jobs if _key(job) not in done]
+            runs = BACKENDS[backend](function, missing, workers)
+            for rows in tqdm(runs, total=len(missing), desc=path.stem, unit="run"):
+                _append(path, rows, settings)
+    except Timeout:
+        raise RuntimeError(
+            f"Another sweep is writing to {path}. Wait until it ends, or give this one a file of its own."
+        ) from None
+    table = pd.read_csv(path).dropna(axis="columns", how="all")
+    return table.sort_values(settings, kind="stable", ignore_index=True)
 
 
-def _settings_in(path: Path, columns: list[str]) -> set[tuple[str, ...]]:
+def failures(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of runs that raised."""
+    return rows[rows["error"].notna()] if "error" in rows else rows.iloc[:0]
+
+
+def _check(jobs: list[Row], backend: str) -> None:
+    if not jobs:
+        raise ValueError("sweep() got no jobs; give it at least one, for example [{'seed': 0}].")
+    if backend not in BACKENDS:
+        raise unknown("backend", backend, BACKENDS)
+    seen = set()
+    for job in jobs:
+        if list(job) != list(jobs[0]):
+            raise ValueError(f"sweep() got settings {list(job)} after {list(jobs[0])}; all jobs need the same ones.")
+        if _key(job) in seen:
+            raise ValueError(f"sweep() got the job {job} twice; leave one out.")
+        seen.add(_key(job))
+
+
+def _on_this_machine(function: Callable[..., list[Row]], jobs: list[Row], workers: int) -> Iterator[list[Row]]:
+    yield from Parallel(workers, return_as="generator_unordered")(delayed(_run)(function, job) for job in jobs)
+
+
+def _on_ray(function: Callable[..., list[Row]], jobs: list[Row], workers: int) -> Iterator[list[Row]]:
+    # Not through joblib's Ray backend: it hands out nothing before the last run has ended.
+    import ray
+
+    if not ray.is_initialized():
+        ray.init(num_cpus=None if "RAY_ADDRESS" in os.environ else workers, include_dashboard=False)
+    run, left = ray.remote(_run), list(reversed(jobs))
+    waiting: list[Any] = []
+    while left or waiting:
+        while left and len(waiting) < workers:
+            waiting.append(run.remote(function, left.pop()))
+        ended, waiting = ray.wait(waiting)
+        yield ray.get(ended[0])
+
+
+BACKENDS = {"loky": _on_this_machine, "ray": _on_ray}
+
+
+def _finished(path: Path, settings: list[str]) -> set[tuple[str, ...]]:
     if not path.exists():
         return set()
-    return set(_cells(path)[columns].itertuples(index=False, name=None))
+    cells = _cells(path)
+    ended = cells[cells["error"] == ""] if "error" in cells else cells
+    return set(_keys(ended, settings))
 
 
-def _append(path: Path, rows: pd.DataFrame) -> None:
+def _append(path: Path, rows: list[Row], settings: list[str]) -> None:
     # The whole file again, since jobs may give different columns: a line at the end would land under wrong headings.
-    table = pd.concat([_cells(path), rows], ignore_index=True) if path.exists() else rows
+    table = pd.DataFrame(rows)
+    if path.exists():
+        kept = _cells(path)
+        if "error" in kept:  # an earlier try of this job gives way
+            this = _key({name: rows[0][name] for name in settings})
+            kept = kept[(kept["error"] == "") | [key != this for key in _keys(kept, settings)]]
+        table = pd.concat([kept, table], ignore_index=True)
     write_atomically(path, table.to_csv(index=False).encode())
+
+
+def _keys(cells: pd.DataFrame, settings: list[str]) -> list[tuple[str, ...]]:
+    return list(cells.reindex(columns=settings, fill_value="").itertuples(index=False, name=None))
 
 
 def _cells(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
-def _cell(value: Any) -> str:
-    return "" if value is None else str(value)
+def _key(job: Row) -> tuple[str, ...]:
+    """A job's settings as they stand in the file."""
+    return tuple("" if value is None else str(value) for value in job.values())
 
 
 def _run(function: Callable[..., list[Row]], job: Row) -> list[Row]:
@@ -53,4 +129,35 @@ def _run(function: Callable[..., list[Row]], job: Row) -> list[Row]:
     import torch
 
     torch.set_num_threads(1)
-    return [{**job, **row} for row in function(**job)]
+    _forget_peak()
+    started = time.perf_counter()
+    try:
+        rows = function(**job)
+    except Exception as error:  # a run among hundreds: its row says what went wrong, and the others go on
+        rows = [{"error": f"{type(error).__name__}: {error}"}]
+    seconds = round(time.perf_counter() - started, 2)
+    measured = {"seconds": seconds, "peak_mb": _peak_mb(), "versions": _versions()}
+    return [{**job, **measured, **row} for row in rows]
+
+
+def _forget_peak() -> None:
+    # Linux keeps one peak for the whole life of a process, and a worker makes many runs.
+    if sys.platform == "linux":
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_mb() -> int | None:
+    """The largest memory of this process in MB: of this run on Linux, since its start on macOS, None on Windows."""
+    if sys.platform == "linux":
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) // 1024
+    if sys.platform == "darwin":
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**20
+    return None
+
+
+def _versions() -> str:
+    packages = {name: importlib.metadata.version(name) for name in ("transfer_utils", "torch", "torchvision")}
+    return " ".join(f"{name} {version}" for name, version in packages.items())

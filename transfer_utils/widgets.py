@@ -87,7 +87,7 @@ class PageWidget(anywidget.AnyWidget):
 
 
 class Explorer(PageWidget):
-    """Sliders over stored results: a sentence, a chart with the chosen point, and rows of photos."""
+    """Sliders over stored results: a sentence, a chart with the chosen point or intervals, and rows of photos."""
 
     _esm = page_script("explorer.js")
     chart = traitlets.Dict().tag(sync=True)
@@ -103,9 +103,10 @@ class Explorer(PageWidget):
         return self.frame["sentence"]
 
     def picture(self) -> HTML:
-        frame, rows = self.frame, self.frame.get("rows", [])
-        parts = bool(self.chart.get("lines")) + bool(rows)
-        heights = [3.2] * bool(self.chart.get("lines")) + [0.62 * len(rows)] * bool(rows)
+        frame, rows, lines = self.frame, self.frame.get("rows", []), self.frame.get("intervals", [])
+        heights = [3.2] * bool(self.chart.get("lines")) + [0.4 * len(lines) + 0.8] * bool(lines)
+        heights += [0.62 * len(rows)] * bool(rows)
+        parts = len(heights)
         figure, grid = plt.subplots(
             parts, 1, figsize=(8.5, sum(heights) + 0.5), height_ratios=heights, squeeze=False, layout="constrained"
         )
@@ -113,9 +114,12 @@ class Explorer(PageWidget):
         figure.suptitle(chosen, fontsize=11)
         if self.chart.get("lines"):
             self._draw_chart(grid[0][0], frame["mark"])
+        if lines:
+            self._draw_intervals(grid[0][0], lines)
         if rows:
             self._draw_rows(grid[-1][0], rows)
         words = ". ".join(f"{row['label']}: {row['words']}" for row in rows)
+        words += ". ".join(f"{i['name']}: {i['mean']:.1%}, {i['low']:.1%} to {i['high']:.1%}" for i in lines)
         return plots.picture(figure, f"{self.title}. {chosen}. {frame['sentence']} {words}")
 
     def _draw_chart(self, axes, mark: dict[str, int]) -> None:
@@ -130,6 +134,21 @@ class Explorer(PageWidget):
         axes.yaxis.set_major_formatter("{x:.0%}")
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+
+    def _draw_intervals(self, axes, lines: list[dict[str, Any]]) -> None:
+        for i, line in enumerate(lines):
+            colour, width = plots.COLOURS[self.chart["names"].index(line["name"])], 4 if line["picked"] else 2
+            axes.plot([line["low"], line["high"]], [-i, -i], color=colour, lw=width)
+            axes.plot(line["mean"], -i, "o", ms=10 if line["picked"] else 7, color=colour, mec="black")
+            weight = "bold" if line["picked"] else "normal"
+            note = f"  {line['note']}"
+            axes.text(1, -i, note, transform=axes.get_yaxis_transform(), va="center", fontsize=9, weight=weight)
+        axes.set_yticks([-i for i in range(len(lines))], [line["name"] for line in lines])
+        axes.set(
+            xlabel=self.chart["xlabel"], xlim=(self.chart["low"], self.chart["high"]), ylim=(-len(lines) + 0.4, 0.6)
+        )
+        axes.xaxis.set_major_formatter("{x:.0%}")
+        axes.spines[["top", "right"]].set_visible(False)
 
     def _draw_rows(self, axes, rows: list[dict[str, Any]]) -> None:
         side, columns = self.sprite["side"], self.sprite["columns"]
@@ -176,8 +195,10 @@ def explore(
 ) -> Explorer:
     """An explorer whose frame(*positions) is called once for every combination of the controls' options.
 
-    controls: {label: options}. frame returns 'sentence', and 'mark' {'line', 'x'} for a chart or 'rows' of photos,
-    each {'label', 'words', 'tiles': positions in images, 'gap': tiles before the gap}. ValueError without options.
+    controls: {label: options}. frame returns 'sentence', and 'mark' {'line', 'x'} for a chart with lines, 'intervals',
+    each {'name', 'mean', 'low', 'high', 'note', 'picked'}, for a chart {'names', 'xlabel', 'low', 'high'}, or 'rows' of
+    photos, each {'label', 'words', 'tiles': positions in images, 'gap': tiles before the gap}. ValueError without
+    options.
     """
     for label, options in controls.items():
         if not options:

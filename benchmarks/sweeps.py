@@ -1,0 +1,48 @@
+"""How much faster two workers finish a sweep than one (`make bench`): the same runs, side by side in one call.
+
+Prints the ratio, and whether the rows are the same from one worker, from two, and from a Ray cluster with two.
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from transfer_utils import tradeoffs
+from transfer_utils.sweeps import sweep
+
+MEASURED = ["seconds", "peak_mb", "looks"]  # what may differ between two calls of one run
+LEAST = 60  # seconds that the sweep must take with one worker, for the start of the workers not to count
+
+
+def timed(jobs: list[dict], workers: int, backend: str = "loky") -> tuple[float, pd.DataFrame]:
+    """Seconds and rows of a sweep from nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        rows = sweep(Path(folder) / "bench.csv", tradeoffs.trained, jobs, workers, backend)
+        return time.perf_counter() - started, rows.drop(columns=MEASURED)
+
+
+def main() -> None:
+    wanted = pd.DataFrame(tradeoffs.training_jobs()).query("seed == 0 and per_class == 20 and target == 'animals'")
+    jobs = wanted[wanted["method"].isin(["full", "scratch", "last stage"])].to_dict("records")
+    jobs = [job for job in jobs if job["network"] == tradeoffs.COURSE]
+    one, first = timed(jobs, 1)
+    two, second = timed(jobs, 2)
+    again, _ = timed(jobs, 1)
+    # One worker before and after: when the machine changes its pace in between, the two differ.
+    print(f"{len(jobs)} runs: one worker {one:.0f} s and {again:.0f} s, two workers {two:.0f} s")
+    print(f"two workers are {(one + again) / 2 / two:.2f} times as fast (wanted: 1.7)")
+    print(f"two workers give the same rows: {first.equals(second)}")
+    some = jobs[:6]
+    _, on_ray = timed(some, 2, "ray")
+    same = on_ray.equals(timed(some, 2)[1])
+    print(f"{len(some)} runs on Ray with two workers give the same rows: {same}")
+    if one < LEAST or not first.equals(second) or not same:
+        sys.exit(f"not a fair measurement: a sweep of {one:.0f} s (at least {LEAST}), or rows that differ")
+
+
+if __name__ == "__main__":
+    main()

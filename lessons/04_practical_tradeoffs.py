@@ -1,0 +1,471 @@
+# %% [markdown]
+# # 4 · When does it pay, and what does it cost?
+#
+# *40 minutes. On two CPU cores the cells take about half a minute in all.*
+#
+# "Transfer works best when the new data are few, and similar to the old." Everybody says so. In this lesson we look it
+# up in a map that was measured: five starts, two new tasks, two to five hundred photos per class. We
+# - read from it **where transfer pays**, where it makes no difference, and where it hurts;
+# - find the sizes at which the lines of two methods **cross**;
+# - weigh accuracy against **time, memory and operations**;
+# - get advice that is **computed from the rows**, so that other rows would give other advice;
+# - run a slice of the map ourselves, and learn how to run all of it on more machines.
+
+# %% tags=["parameters"]
+profile = "auto"
+quick = False
+
+# %%
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from transfer_utils import checkpoints, checks, costs, data, explorers, guide, plots, similarity, stats, tradeoffs
+from transfer_utils.settings import result, settings
+from transfer_utils.sources import SOURCES, TARGETS
+from transfer_utils.sweeps import sweep
+
+run = settings(profile, quick)
+print(run)
+
+# %% [markdown]
+# ## The grid
+#
+# Everything below rests on one table. Each of its rows is one run:
+#
+# | setting | values |
+# |---|---|
+# | source | *scratch* (random weights); pretrained on *vehicles*, on *animals*, on *both_small* (both, no more photos than either), on *both* (two and a half times as many) |
+# | target, the new task | *vehicles*: ship or truck; *animals*: cat, deer or horse. No source has these classes |
+# | photos per class | 5, 20, 100, 500; linear probes also 2, 10, 50, 200 |
+# | method | *scratch*; *linear probe*, *last stage*, *full*, and *head, then full*, as in lesson 3 |
+# | seed | five; each has its own photos, its own new head, and its own pretrained network |
+#
+# What is **the same for all** makes the comparison fair: the photos and their four augmented views, the number of epochs,
+# and the care. Every trained method tried three learning rates, every probe five penalties. The *valid* photos chose
+# among them. Test photos were read once a row, and chose nothing. Since scratch might need more time, *scratch, longer*
+# has five times the epochs.
+
+# %%
+rows = data.results("sweep")
+grid = tradeoffs.chosen(rows)
+print(f"{len(rows)} runs, of which the valid photos chose {len(grid)}")
+ours, imagenet = (stats.select(grid, network=network) for network in (tradeoffs.COURSE, tradeoffs.IMAGENET))
+ours.drop(columns=["network", "looks", "versions", "photos"]).sample(5, random_state=0)
+
+# %% [markdown]
+# ### A slice of it, now
+#
+# The table was made by `sweep`: it takes a function and a list of jobs, hands the jobs to worker processes, and appends
+# each row as it comes. We run a few of its jobs: ship or truck with five photos per class, pretrained on *vehicles* and
+# from scratch.
+
+# %%
+wanted = pd.DataFrame(tradeoffs.training_jobs()).query("target == 'vehicles' and per_class == 5 and seed == 0")
+wanted = wanted[(wanted["method"] == "scratch") | (wanted["source"] + wanted["method"] == "vehiclesfull")]
+jobs = stats.select(wanted, network=tradeoffs.COURSE).to_dict("records")[:: 3 if run.quick else 1]
+print(len(jobs), "jobs, the first one:", jobs[0])
+
+# %%
+mine = Path(tempfile.mkdtemp()) / "mine.csv"
+slice_of_it = sweep(mine, tradeoffs.trained, jobs, workers=2)
+slice_of_it[["source", "rate", "valid", "test", "seconds", "flops", "memory_mb"]]
+
+# %% [markdown]
+# A sweep that was stopped goes on where it was. We ask for the same jobs again: all of them are in the file, so nothing
+# runs.
+
+# %%
+again = sweep(mine, tradeoffs.trained, jobs, workers=2)
+assert again.equals(slice_of_it)
+print("new runs:", len(again) - len(slice_of_it))  # NBVAL_CHECK_OUTPUT
+
+# %% [markdown]
+# Do our rows agree with the stored ones? On another processor sums are added in another order, and small differences
+# grow during training.
+
+# %%
+both_tables = slice_of_it.merge(rows, on=[*tradeoffs.KEYS, "rate"], suffixes=("", "_stored"))
+off = (both_tables["valid"] - both_tables["valid_stored"]).abs()
+print(f"{len(both_tables)} rows compared; mean deviation of valid accuracy {off.mean():.1%}, largest {off.max():.1%}")
+
+# %% [markdown]
+# ## Where it pays
+#
+# The **gain** is accuracy on test photos minus that of the same network from scratch, on the same draw. Below it is in
+# points, with half its 95 % interval, for full fine-tuning. In brackets: the interval holds zero, so five draws cannot
+# tell. **Guess first:** in which corner is the largest gain?
+
+# %%
+sizes = list(tradeoffs.EPOCHS[tradeoffs.COURSE])
+
+
+def gains(target, method, sizes=sizes):
+    return {(s, f"{n} per class"): guide.gain(ours, s, target, method, n) for s in SOURCES for n in sizes}
+
+
+# %%
+plots.grid(gains("vehicles", "full"), "ship or truck: gain of full fine-tuning over scratch", gains=True)
+
+# %%
+plots.grid(gains("animals", "full"), "cat, deer or horse: gain of full fine-tuning over scratch", gains=True)
+
+# %% [markdown]
+# **Takeaway.** TAKEAWAY-GRID
+#
+# Would scratch have caught up with more time? It may train five times as long.
+
+# %%
+for target in TARGETS:
+    for size in sizes:
+        longer = guide.gain(ours, "both", target, "full", size, over="scratch, longer")
+        print(f"both, {target}, {size} per class: full minus scratch with 5x the epochs: {longer}, {longer.verdict}")
+
+# %% [markdown]
+# ### Exercise 4.1: your own gain
+#
+# Write `my_gain(grid, source, target, method, per_class)`: the mean over the seeds of the difference in `test` between
+# that method and scratch. Pair them by seed. Hint: `stats.select(grid, source=source, ...)` gives the rows, and
+# `.set_index("seed")["test"]` lets pandas subtract seed from seed. Scratch has `source="scratch"` and
+# `method="scratch"`.
+
+
+# %% tags=["exercise"]
+def my_gain(grid, source, target, method, per_class):
+    return None  # your lines replace this one
+
+
+# %% tags=["solution"]
+def my_gain(grid, source, target, method, per_class):
+    here = stats.select(grid, target=target, per_class=per_class)
+    tuned = stats.select(here, source=source, method=method).set_index("seed")["test"]
+    scratch = stats.select(here, source="scratch", method="scratch").set_index("seed")["test"]
+    return (tuned - scratch).mean()
+
+
+# %%
+checks.paired_gain(my_gain)
+
+# %% [markdown]
+# ## Where the lines cross
+#
+# A frozen backbone costs little, but it cannot learn what it does not know. **Guess:** from how many photos per class on
+# is scratch better than a linear probe?
+
+# %%
+methods = ["scratch", "linear probe", "last stage", "full"]
+
+
+def lines(source, target):
+    kept = ours[ours["source"].isin(["scratch", source]) & ours["method"].isin(methods)]
+    kept = kept[(kept["source"] == source) | (kept["method"] == "scratch")]
+    return stats.select(kept, target=target).sort_values("method", key=lambda names: names.map(methods.index))
+
+
+# %%
+plots.label_curve(lines("vehicles", "animals"), chance=1 / 3)
+
+# %%
+for source, target in (("vehicles", "animals"), ("both", "animals"), ("both", "vehicles")):
+    for size in sizes:
+        difference = guide.gain(ours, source, target, "linear probe", size)
+        print(f"{source} to {target}, {size} per class: probe minus scratch: {difference}, {difference.verdict}")
+
+# %% [markdown]
+# **Takeaway.** TAKEAWAY-CROSS
+#
+# The same question along the other axis: how many photos per class does scratch need to be as good as transfer with
+# ten? We read it off between the stored sizes.
+
+# %%
+needed = {}
+for target in TARGETS:
+    found, missed = needed[target] = guide.photos_needed(ours, "both", target, "linear probe", per_class=10)
+    print(
+        f"{target}: {found.mean:.0f} [{found.low:.0f}, {found.high:.0f}] photos per class; never reached: {missed} of 5"
+    )
+
+# %% [markdown]
+# ## Does similarity decide?
+#
+# A source that is like the target should help more. But *vehicles* may also just be the better source for everything.
+# The crossed design separates the two. We take what the similar source gives *more* than the other one, on both targets,
+# and average: whatever is good for everything cancels. This is the **interaction** of source and target. Both sources
+# have the same number of photos.
+
+# %%
+for method in ("linear probe", "last stage", "full"):
+    for size in sizes:
+        worth = guide.interaction(ours, method, size)
+        print(f"{method}, {size} per class: the similar source is worth {worth}, {worth.verdict}")
+
+# %% [markdown]
+# And what is **more of everything** worth? *both* against *both_small*: the same classes, two and a half times the photos.
+
+# %%
+small = {n: stats.select(ours, source="both_small", per_class=n, method="full") for n in sizes}
+large = {n: stats.select(ours, source="both", per_class=n, method="full") for n in sizes}
+for size in sizes:
+    values = [part.groupby("seed")["test"].mean() for part in (large[size], small[size])]
+    amount = stats.mean_interval(values[0] - values[1])
+    print(f"full, {size} per class: 2.5 times the photos are worth {amount}, {amount.verdict}")
+
+# %% [markdown]
+# **Takeaway.** TAKEAWAY-SIMILAR
+#
+# ### Can we compute it beforehand?
+#
+# Two numbers might tell us which source to take, before any training:
+#
+# - **nearness**: how near the new classes lie to the nearest class of the source, as a neutral network sees them (the
+#   ImageNet one). It needs no labels.
+# - **alignment**: how far the source's frozen features already lie apart by class (centred kernel alignment). It needs a
+#   few labels.
+#
+# The five held-out classes make ten tasks of two classes each. For each task and source we know both numbers, and the
+# gain of a linear probe over the same network with random weights. **Guess:** which number follows the gain?
+
+# %%
+table = similarity.gains(data.results("similarity"))
+plots.against(table, "alignment", "gain", "source", "alignment", "gain of the probe over random weights")
+
+# %%
+plots.against(table, "nearness", "gain", "source", "nearness", "gain of the probe over random weights")
+
+# %%
+for measure in ("alignment", "nearness"):
+    r = similarity.correlation(table, measure)
+    print(f"{measure} and gain, among the sources of a task: r = {r.mean:.2f} [{r.low:.2f}, {r.high:.2f}], {r.verdict}")
+
+# %% [markdown]
+# **Takeaway.** TAKEAWAY-MEASURE
+#
+# ## Where it hurts
+#
+# **Negative transfer** is a gain below zero: scratch would have been better. We look through all cells of the grid.
+
+# %%
+cells = [(s, t, m, n) for s in SOURCES for t in TARGETS for m in methods[1:] for n in sizes]
+found = {cell: guide.gain(ours, cell[0], cell[1], cell[2], cell[3]) for cell in cells}
+for verdict in ("more", "cannot tell", "less"):
+    print(f"{verdict}: {sum(gain.verdict == verdict for gain in found.values())} of {len(found)} cells")
+print(f"by chance alone we would expect about {0.025 * len(found):.0f} of them in 'less'")
+
+# %%
+for (source, target, method, size), gain in found.items():
+    if gain.verdict == "less":
+        print(f"{method} from {source} on {target}, {size} per class: {gain}")
+
+# %% [markdown]
+# **Takeaway.** TAKEAWAY-NEGATIVE
+#
+# ## What it costs
+#
+# Accuracy is one side. The other: **seconds**, **memory**, and **operations** (FLOPs, floating-point operations), which
+# do not depend on how busy the machine was and stand in for energy. Memory is that of weights, gradients, optimiser and
+# one batch, computed as in lesson 3.
+
+# %%
+at_20 = guide.advice(ours, "both", "animals", 20).set_index("method")
+memory = stats.select(ours, target="animals", per_class=20).groupby("method")["memory_mb"].first()
+shown = at_20.assign(memory_mb=memory, tflops=at_20["flops"] / 1e12)[
+    ["mean", "low", "high", "seconds", "memory_mb", "tflops"]
+]
+shown.round(3)
+
+# %% [markdown]
+# Seconds are medians of five, each on one thread while another run used the second core. Now accuracy against operations.
+# A method is on the **Pareto front** when no other one is both cheaper and better.
+
+# %%
+points = {
+    name: (line["tflops"], stats.Interval(line["mean"], line["low"], line["high"], 5))
+    for name, line in shown.iterrows()
+}
+plots.tradeoff(points, "TFLOPs of one training, 20 photos per class of cat, deer and horse")
+
+# %% [markdown]
+# ### Exercise 4.2: the Pareto front
+#
+# Write `front(points)`, where `points` is `{name: (cost, accuracy)}`: the names that no other point beats, cheapest first.
+# Hint: go through the points from cheap to dear, and keep each one that is better than all before it.
+
+
+# %% tags=["exercise"]
+def front(points):
+    return None  # your lines replace this one
+
+
+# %% tags=["solution"]
+def front(points):
+    kept, best = [], 0
+    for name in sorted(points, key=lambda name: (points[name][0], -points[name][1])):
+        if points[name][1] > best:
+            kept.append(name)
+            best = points[name][1]
+    return kept
+
+
+# %%
+checks.pareto_front(front)
+
+# %% [markdown]
+# **Takeaway.** TAKEAWAY-COST
+#
+# How much sooner is transfer where scratch ends up? While they trained, all runs looked at the same valid photos now and
+# then. We take the best look of scratch, and the first look of the other method that is as good.
+
+# %%
+saved = {}
+for target in TARGETS:
+    for size in sizes:
+        times, missed = guide.time_saved(ours, "both", target, "full", size)
+        saved[target, size] = times
+        print(
+            f"{target}, {size} per class: {times.mean:.1f} [{times.low:.1f}, {times.high:.1f}] times sooner; never: {missed} of 5"
+        )
+
+# %% [markdown]
+# Somebody had to pay for the pretraining. What did that cost, and when has it paid back?
+
+# %%
+card = checkpoints.shipped_card("both")
+fresh = tradeoffs.start(tradeoffs.COURSE, "scratch", 0, len(card["classes"]))
+paid = card["photos"] * card["recipe"]["epochs"] * costs.step_flops(fresh, 32, 2) / 2
+spared = at_20.loc["scratch", "flops"] - at_20.loc["linear probe", "flops"]
+print(f"pretraining: {paid / 1e12:.0f} TFLOPs; a probe instead of scratch spares {spared / 1e12:.2f} at 20 per class")
+print(f"paid back after {paid / spared:.0f} tasks of this size")
+
+# %% [markdown]
+# **Takeaway.** TAKEAWAY-TIME
+#
+# ## How much care does the rate need?
+#
+# A method that works only at one learning rate costs search time too. Every method tried the same three.
+
+# %%
+tried = rows[rows["rate"].notna() & (rows["method"] != "scratch, longer") & rows["source"].isin(["scratch", "both"])]
+tried = stats.select(tried, network=tradeoffs.COURSE, target="animals", per_class=20)
+plots.label_curve(tried, value="valid", x="rate", chance=1 / 3)
+
+# %%
+for method, part in tried.groupby("method"):
+    by_rate = part.pivot(index="seed", columns="rate", values="valid")
+    lost = stats.mean_interval(by_rate.max(axis=1) - by_rate.min(axis=1))
+    print(f"{method:<16} best minus worst of the three rates: {lost}")
+
+# %% [markdown]
+# **Takeaway.** TAKEAWAY-RATE
+#
+# ## A much larger source
+#
+# Most people do not pretrain: they download a network that has seen ImageNet. Ours is EfficientNet-Lite0. It does **not**
+# belong on the axis of similarity: ImageNet *has* cats, horses, ships and trucks, and this network sees larger pictures. So
+# it gets its own panel, with its own scratch twin. (Its rates are its own too, as many for both. It falls apart when all
+# of it starts moving at once, so here fine-tuning means *head, then full*.)
+
+# %%
+panel = imagenet[(imagenet["source"] == "imagenet") | (imagenet["method"] == "scratch")]
+panel = panel.sort_values("method", key=lambda names: names.map(tradeoffs.METHODS_IN_ORDER.index))
+plots.label_curve(stats.select(panel, target="animals"), chance=1 / 3)
+
+# %%
+plots.label_curve(stats.select(panel, target="vehicles"), chance=1 / 2)
+
+# %%
+for target in TARGETS:
+    for method in ("linear probe", "head, then full"):
+        gain = guide.gain(imagenet, "imagenet", target, method, 20, tradeoffs.IMAGENET)
+        print(f"ImageNet network on {target}, 20 per class, {method} minus its scratch twin: {gain}, {gain.verdict}")
+
+# %% [markdown]
+# **Takeaway.** TAKEAWAY-IMAGENET
+#
+# ## A decision guide
+#
+# Now the whole map, one setting at a time. The sentence above the chart is computed from the rows by a rule: find the method
+# that is best on valid photos; keep those that we cannot tell from it; take the one with the fewest operations. The chart
+# shows what they all reach on test photos. **Try:** when does the advice change from the probe to fine-tuning?
+
+# %%
+explorers.methods(ours)
+
+# %%
+picks = {
+    (source, f"{n} per class"): (table := guide.advice(ours, source, "animals", n)).loc[table["pick"], "method"].item()
+    for source in SOURCES
+    for n in sizes
+}
+pd.Series(picks).unstack(sort=False)
+
+# %% [markdown]
+# **Takeaway.** TAKEAWAY-GUIDE
+#
+# ## Three sentences, judged
+#
+# "Transfer learning saves time, needs less data, improves accuracy." Here is what our rows say, for *both* as the source
+# and 20 photos per class.
+
+# %%
+accuracy = {target: guide.gain(ours, "both", target, "full", 20) for target in TARGETS}
+for target in TARGETS:
+    photos, _ = needed[target]
+    print(f"{target}: saves time: {'yes' if saved[target, 20].low > 1 else 'cannot tell'}")
+    print(f"{target}: needs less data: {'yes' if photos.low > 10 else 'cannot tell'}")
+    print(f"{target}: improves accuracy at 20 per class: {accuracy[target]}, {accuracy[target].verdict}")
+
+# %% [markdown]
+# ## Your own map, on more machines
+#
+# `sweep` needs a function that returns rows, and jobs. The function must be importable, so write it into a file. More
+# cores? Say `workers=8`. A cluster? The same call runs on [Ray](https://docs.ray.io):
+#
+# ```python
+# pip install 'transfer_utils[cluster]'
+#
+# sweep(Path("mine.csv"), my_module.my_run, jobs, workers=64, backend="ray")
+# ```
+#
+# The page `docs/cluster.md` shows how to point it at a cluster of your own. Rows are the same on either: each run depends on
+# its settings and its seed alone. Three habits are built in: one thread for each worker, since two that fight for a core
+# are slower than one; a run that fails becomes a row with its error, while the others go on; and a killed sweep loses
+# nothing that was finished.
+#
+# ## Self-test
+#
+# Write your letters in place of `None` and run the cell.
+
+# %% tags=["exercise"]
+checks.self_test("04", None, None, None)
+
+# %% tags=["solution"]
+checks.self_test("04", "b", "a", "c")
+
+# %% tags=["result"]
+result(
+    gain_20=accuracy["animals"],
+    photos_needed=needed["animals"][0],
+    hurts=sum(gain.verdict == "less" for gain in found.values()),
+    deviation=off.mean(),
+    quick=run.quick,
+)
+
+# %% [markdown]
+# ## Recap
+#
+# RECAP
+#
+# ## References
+#
+# - J. Yosinski and others, *How transferable are features in deep neural networks?*, 2014, https://arxiv.org/abs/1411.1792.
+# - S. Kornblith, J. Shlens and Q. Le, *Do Better ImageNet Models Transfer Better?*, 2019,
+#   https://arxiv.org/abs/1805.08974.
+# - K. He, R. Girshick and P. Dollár, *Rethinking ImageNet Pre-training*, 2018, https://arxiv.org/abs/1811.08883: scratch
+#   catches up when there are enough data and time.
+# - Z. Wang and others, *Characterizing and Avoiding Negative Transfer*, 2019, https://arxiv.org/abs/1811.09751.
+# - C. Cortes, M. Mohri and A. Rostamizadeh, *Algorithms for Learning Kernels Based on Centered Alignment*, 2012,
+#   https://jmlr.org/papers/v13/cortes12a.html.
+# - Y. Cui and others, *Large Scale Fine-Grained Categorization and Domain-Specific Transfer Learning*, 2018,
+#   https://arxiv.org/abs/1806.06193: nearness of data sets by the means of their features.
+# - R. Schwartz and others, *Green AI*, 2019, https://arxiv.org/abs/1907.10597: report operations beside accuracy.

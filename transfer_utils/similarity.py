@@ -1,0 +1,97 @@
+"""How alike a source and a new task are, computed beforehand, and how much a linear probe really gains."""
+
+from itertools import combinations, product
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize, one_hot
+
+from transfer_utils import backbones, data, features, probes, tradeoffs
+from transfer_utils.augment import VIEWS
+from transfer_utils.experiments import SEEDS, splits
+from transfer_utils.freezing import freeze
+from transfer_utils.sources import SOURCES, TARGETS, source_photos
+from transfer_utils.stats import Interval
+from transfer_utils.sweeps import Row
+
+PER_CLASS = 20
+HELD_OUT = sorted(TARGETS["animals"] + TARGETS["vehicles"])
+TASKS = list(combinations(HELD_OUT, 2))  # every two classes that were never pretrained on
+
+
+def jobs() -> list[Row]:
+    """One for each source and seed; 'scratch' is a network with random weights, over which a source gains."""
+    return [{"source": source, "seed": seed} for source, seed in product(("scratch", *SOURCES), SEEDS)]
+
+
+def probed(source: str, seed: int) -> list[Row]:
+    """A linear probe for every two-class task on the frozen features of a source, and both measures of similarity."""
+    train, valid, test = splits(HELD_OUT)
+    few = train.take(PER_CLASS, seed)
+    model = freeze(tradeoffs.start(tradeoffs.COURSE, source, seed, 2), "pool")
+    bank = features.extract_views(model, few, 32, seed, cache=False)
+    valid_bank, test_bank = (features.extract(model, photos, 32, cache=False) for photos in (valid, test))
+    near = {} if source == "scratch" else _nearness(source)
+    rows = []
+    for task in TASKS:
+        wanted = [HELD_OUT.index(name) for name in task]
+        part = [torch.isin(photos.labels, torch.tensor(wanted)) for photos in (few, valid, test)]
+        views = bank[:, part[0]].flatten(0, 1)
+        labels = [(p.labels[k] == wanted[1]).long() for p, k in zip((few, valid, test), part, strict=True)]
+        probe = probes.best_probe(views, labels[0].repeat(VIEWS), valid_bank[part[1]], labels[1])
+        row = {"task": " or ".join(task), "test": round(probe.accuracy(test_bank[part[2]], labels[2]), 4)}
+        row["alignment"] = round(alignment(bank[:, part[0]].mean(0), labels[0]), 4)
+        rows.append(row | ({"nearness": round(float(np.mean([near[name] for name in task])), 4)} if near else {}))
+    return rows
+
+
+def alignment(bank: Tensor, labels: Tensor) -> float:
+    """Centred kernel alignment of features (N, D) and labels (N,), 0 to 1: do the classes lie apart already?
+
+    Sources: Cortes, Mohri and Rostamizadeh 2012, https://jmlr.org/papers/v13/cortes12a.html; as similarity of
+    networks: Kornblith and others 2019, https://arxiv.org/abs/1905.00414
+    """
+    x, y = (part - part.mean(0) for part in (bank.double(), one_hot(labels).double()))
+    return ((x.T @ y).square().sum() / ((x.T @ x).norm() * (y.T @ y).norm())).item()
+
+
+def gains(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line for each source and task, means over seeds: both measures, and `gain` over random weights."""
+    means = rows.groupby(["source", "task"], sort=False)[["test", "alignment", "nearness"]].mean().reset_index()
+    base = means[means["source"] == "scratch"].set_index("task")["test"]
+    means["gain"] = means["test"] - means["task"].map(base)
+    return means[means["source"] != "scratch"].reset_index(drop=True)
+
+
+def correlation(table: pd.DataFrame, measure: str, draws: int = 2000) -> Interval:
+    """Correlation of a measure with the gain between the sources of one task, with a 95 % bootstrap over tasks.
+
+    table: that of gains(). Each task's own mean is taken off first: that some tasks gain more from every source does
+    not help to choose one.
+    """
+    x, y = (table.pivot(index="task", columns="source", values=name).to_numpy() for name in (measure, "gain"))
+    x, y = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
+    picks = np.random.default_rng(0).integers(len(x), size=(draws, len(x)))
+    values = [np.corrcoef(x[pick].ravel(), y[pick].ravel())[0, 1] for pick in picks]
+    low, high = np.quantile(values, [0.025, 0.975])
+    return Interval(float(np.corrcoef(x.ravel(), y.ravel())[0, 1]), float(low), float(high), len(x))
+
+
+def _nearness(source: str) -> dict[str, float]:
+    """For each held-out class, the cosine to the nearest class of the source, as the ImageNet network sees both.
+
+    Means of features as a measure of similarity between data sets: Cui and others 2018, https://arxiv.org/abs/1806.06193
+    """
+    neutral = backbones.load_backbone("efficientnet_lite0")
+
+    def centres(photos: data.ImageSet) -> Tensor:
+        bank = features.extract(neutral, photos, tradeoffs.PIXELS[tradeoffs.IMAGENET])
+        return torch.stack([bank[photos.labels == i].mean(0) for i in range(len(photos.classes))])
+
+    seen = centres(source_photos(source).take(100, seed=0))
+    new = centres(splits(HELD_OUT)[0].take(100, seed=0))
+    origin = torch.cat([seen, new]).mean(0)
+    cosines = normalize(new - origin, dim=1) @ normalize(seen - origin, dim=1).T
+    return dict(zip(HELD_OUT, cosines.amax(1).tolist(), strict=True))
