@@ -15,19 +15,21 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import browser
 
 CELLS = (
-    "from transfer_utils import backbones, data, explorers, features, labs\nfrom transfer_utils.sources import TARGETS",
+    "from transfer_utils import backbones, data, explorers, features, labs, stats, tradeoffs\n"
+    "from transfer_utils.sources import TARGETS",
     "photos = data.load(split='valid').take(30, seed=0)\n"
     "banks = features.by_stage(backbones.load_backbone('efficientnet_lite0'), photos, 96)\n"
     "banks = {'pixels': photos.images.flatten(1).float(), **banks}\n"
     "explorers.stages(data.results('lesson02'), banks, photos, [0, 100, 130, 220, 250, 280])",
+    "explorers.methods(stats.select(tradeoffs.chosen(data.results('sweep')), network=tradeoffs.COURSE))",
     "train, valid = (data.load('cifar10_photos', s).only(*TARGETS['animals']) for s in ('train', 'valid'))\n"
     "labs.freezing_lab(train, valid.take(100, seed=0))",
     "print('ready')",
 )
 # From the key's own time stamp to the first moment after the new picture has been painted.
-WATCH_EXPLORER = """() => {
+WATCH_EXPLORER = """(which) => {
   window.times = [];
-  const box = document.querySelector(".tl-explorer");
+  const box = document.querySelectorAll(".tl-explorer")[which];
   let pressed = null;
   box.addEventListener("keydown", (event) => { pressed = event.timeStamp; }, true);
   new MutationObserver(() => {
@@ -59,15 +61,15 @@ def say(what: str, milliseconds: list[float]) -> None:
     print(f"{what:<58} n={len(milliseconds):<3} median {median:7.0f} ms   worst {worst:7.0f} ms", flush=True)
 
 
-def explorer(page) -> None:
-    """Fifty key presses on the two sliders of the stage explorer."""
-    page.evaluate(WATCH_EXPLORER)
-    sliders = page.locator(".tl-explorer input[type=range]")
+def explorer(page, which: int, name: str) -> None:
+    """Fifty key presses on the first two sliders of an explorer."""
+    page.evaluate(WATCH_EXPLORER, which)
+    sliders = page.locator(".tl-explorer").nth(which).locator("input[type=range]")
     for press in range(50):
         sliders.nth(press % 2).focus()
         page.keyboard.press("ArrowRight" if press // 2 % 2 else "ArrowLeft")
         page.wait_for_function(f"window.times.length > {press}", timeout=10_000)
-    say("explorer: key press to new picture", page.evaluate("window.times"))
+    say(f"{name} explorer: key press to new picture", page.evaluate("window.times"))
 
 
 def lab(page) -> None:
@@ -100,7 +102,8 @@ def main() -> None:
         with browser.jupyter(Path(folder), Path(config)) as server, browser.page() as page:
             browser.run_all(page, server, "bench.ipynb")
             page.wait_for_selector(".tl-lab tbody tr", timeout=browser.PATIENCE * 1000)
-            explorer(page)
+            explorer(page, 0, "stage")
+            explorer(page, 1, "method")
             lab(page)
 
 

@@ -230,6 +230,7 @@ result(pretrained_10=pretrained, scratch_10=from_scratch, gain_10=gain, quick=ru
 # | **1** pretraining | What does a network learn from a big task? |
 # | **2** feature extraction | How far do frozen features go? |
 # | **3** fine-tuning | Which layers should move, and how fast? |
+# | **4** practical trade-offs | When does it pay, and what does it cost? |
 #
 # ## References
 #

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -22,6 +23,14 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
          "--disable-component-update", "--disable-sync"]  # fmt: skip
 PATIENCE = 120  # seconds
 IDLE = '.jp-Notebook-ExecutionIndicator[data-status="idle"]'
+
+
+def require_chromium() -> None:
+    """Skip the test without a browser; in CI, fail."""
+    if CHROMIUM is None:
+        if os.environ.get("CI"):
+            pytest.fail("in CI the browser tests must run: install chromium")
+        pytest.skip("no Chromium here: install chromium to run the browser tests")
 
 
 @dataclass(frozen=True)

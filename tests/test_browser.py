@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 from pathlib import Path
 
 import browser
@@ -53,10 +52,7 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module", params=["lab", "notebook"])
 def opened(request, tmp_path_factory):
     """Lesson 03, run from start to end in a quick run, with three cells of our own behind it."""
-    if browser.CHROMIUM is None:
-        if os.environ.get("CI"):
-            pytest.fail("in CI the browser tests must run: install chromium")
-        pytest.skip("no Chromium here: install chromium to run the browser tests")
+    browser.require_chromium()
     folder = tmp_path_factory.mktemp(request.param)
     lesson = notebooks.shipped("03_fine_tuning")
     lesson.cells += [nbformat.v4.new_code_cell(source) for source in (COUNT, BREAK, REPORT)]

@@ -1,11 +1,13 @@
 """Every exercise check: the solution is right, and each common mistake gets its own hint."""
 
+import re
+
 import pandas as pd
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from transfer_utils import backbones, checks, data, features, probes
+from transfer_utils import backbones, checks, data, features, guide, probes, stats
 from transfer_utils.quizzes import QUIZZES
 
 
@@ -29,6 +31,8 @@ def unfilled(*arguments):
         checks.best_stage,
         checks.trains_only_the_head,
         checks.layer_rates,
+        checks.paired_gain,
+        checks.pareto_front,
     ],
 )
 def test_an_open_exercise_is_not_yet_done(check, capsys):
@@ -227,6 +231,99 @@ def layer_rates(model, rate, factor, pool_counts=False, frozen_too=False):
 )
 def test_layer_rates(answer, said, capsys):
     assert said in verdict(checks.layer_rates, answer, capsys)
+
+
+# --- lesson 04
+
+
+def my_gain(grid, source, target, method, per_class, drop=(), by="seed", turned=1, reduce=pd.Series.mean):
+    """The lesson's solution. drop: columns that it forgets to select by."""
+
+    def scores(**where):
+        found = stats.select(grid, **{name: value for name, value in where.items() if name not in drop})
+        return (found.set_index(by) if by else found)["test"]
+
+    here = {"target": target, "per_class": per_class}
+    tuned = scores(source=source, method=method, **here)
+    return reduce(turned * (tuned - scores(source="scratch", method="scratch", **here)))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, "Right"),
+        ({"turned": -1}, "the sign is turned round"),
+        ({"reduce": lambda series: series}, "my_gain returned Series.\nHint: take the mean"),
+        ({"reduce": lambda series: list(series)}, "my_gain returned list.\nHint: take the mean"),
+        ({"by": None}, "my_gain returned nan.\nHint: set_index('seed')"),
+        ({"drop": ["target"]}, "select source, target, method and per_class"),
+        ({"drop": ["per_class"]}, "select source, target, method and per_class"),
+        ({"drop": ["source"]}, "select source, target, method and per_class"),
+        ({"drop": ["method"]}, "select source, target, method and per_class"),
+        ({"reduce": lambda series: 100 * series.mean()}, "on our small table my_gain gives 20.000; we get 0.200"),
+    ],
+)
+def test_paired_gain(change, said, capsys):
+    shown = verdict(checks.paired_gain, lambda *setting: my_gain(*setting, **change), capsys)
+    assert said in shown
+    assert shown.startswith("Right" if said == "Right" else "Not yet")
+
+
+def test_paired_gain_takes_the_course_s_own_function(capsys):
+    def gain(grid, *setting):
+        return guide.gain(grid.assign(network="course_resnet"), *setting).mean
+
+    assert verdict(checks.paired_gain, gain, capsys).startswith("Right")
+
+
+def front(points, order=lambda name, points: (points[name][0], -points[name][1]), better=lambda new, old: new > old):
+    """The lesson's solution."""
+    kept, best = [], 0
+    for name in sorted(points, key=lambda name: order(name, points)):
+        if better(points[name][1], best):
+            kept.append(name)
+            best = points[name][1]
+    return kept
+
+
+BEATEN = "a point is beaten when another one is as cheap and better, or as good and cheaper"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (front, "Right"),
+        (lambda points: (name for name in front(points)), "Right"),
+        (guide.pareto, "Right"),
+        (lambda points: front(points)[::-1], "the names are right, their order is not.\nHint: cheapest first"),
+        (lambda points: sorted(points, key=points.get), f"four points, one of them beaten: .*{BEATEN}"),
+        (lambda points: [], f"four points, one of them beaten: .*{BEATEN}"),
+        (lambda points: front(points, lambda name, points: points[name]), f"two of the same cost: .*{BEATEN}"),
+        (lambda points: front(points, better=lambda new, old: new >= old), f"two of the same accuracy: .*{BEATEN}"),
+        (lambda points: [points[name] for name in front(points)], f"gave .*{BEATEN}"),
+    ],
+    ids=[
+        "solution",
+        "generator",
+        "the course's own",
+        "dear first",
+        "everything",
+        "nothing",
+        "keeps what is beaten at its cost",
+        "keeps what is as good and dearer",
+        "points instead of names",
+    ],
+)
+def test_pareto_front(answer, said, capsys):
+    shown = verdict(checks.pareto_front, answer, capsys)
+    assert re.search(said, shown, re.DOTALL)
+    assert shown.startswith("Right" if said == "Right" else "Not yet")
+
+
+def test_pareto_front_that_is_no_list_is_no_list_of_names(capsys):
+    shown = verdict(checks.pareto_front, lambda points: 3, capsys)
+    assert shown.startswith("Not yet")
+    assert "list of names" in shown
 
 
 # --- self-tests

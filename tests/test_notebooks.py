@@ -20,6 +20,7 @@ CLAIMS = {
     "00_first_transfer": lambda r: r["pretrained_10"] > 0.55 and r["scratch_10"] < 0.35 and r["gain_10"]["low"] > 0.2,
     "01_pretraining": lambda r: r["fine_tuned_20"] > r["scratch_20"] and r["gain_20"]["low"] > 0,
     "02_feature_extraction": lambda r: r["probe_10"] > r["pixels_10"] + 0.2 and r["drift"] == 0,
+    "04_practical_tradeoffs": lambda r: r["gain_20"]["low"] > 0 and r["needed"]["low"] > 10 and r["deviation"] < 0.1,
     "03_fine_tuning": lambda r: r["full_20"] > 0.5 and r["gain_20"]["low"] > 0 and r["frozen_loss"] == r["drift"] == 0,
 }
 

@@ -85,6 +85,73 @@ def test_grid_of_one_row():
     assert "full, clean: 50.0%" in alt(plots.grid({("full", "clean"): stats.mean_interval([0.4, 0.6])}, "accuracy"))
 
 
+GAINS = {
+    ("both", "5"): stats.Interval(0.082, 0.061, 0.103, 5),
+    ("both", "20"): stats.Interval(0.004, -0.006, 0.014, 5),
+    ("vehicles", "5"): stats.Interval(-0.031, -0.05, -0.012, 5),
+    ("vehicles", "20"): stats.Interval(-0.002, -0.012, 0.008, 5),
+}
+
+
+def test_grid_of_gains_has_signs_and_brackets_where_the_interval_holds_zero():
+    expected = "gain. both, 5: +8.2 ± 2.1; both, 20: (+0.4 ± 1.0); vehicles, 5: -3.1 ± 1.9; vehicles, 20: (-0.2 ± 1.0)."
+    assert alt(plots.grid(GAINS, "gain", gains=True)) == expected
+
+
+def test_grid_of_gains_colours_only_what_can_be_told(monkeypatch):
+    """And shows in its cells what its alt text says."""
+    drawn = []
+    monkeypatch.setattr(plots, "picture", lambda figure, words: drawn.append((figure, words)))
+    plots.grid(GAINS, "gain", gains=True)
+    ((figure, words),) = drawn
+    plt.close(figure)
+    (axes,) = figure.axes
+    cells = [text.get_text() for text in axes.texts]
+    assert cells == ["+8.2 ± 2.1", "(+0.4 ± 1.0)", "-3.1 ± 1.9", "(-0.2 ± 1.0)"]
+    assert all(cell in words for cell in cells)
+    (image,) = axes.images
+    (most, untold), (hurts, also_untold) = image.get_array()
+    assert untold == also_untold == 0
+    assert 0 < -hurts < most < 1
+    assert image.norm.vmin == -image.norm.vmax  # zero is the colourless middle
+
+
+def test_grid_of_gains_without_any_gain(recwarn):
+    values = {("both", "5"): stats.Interval(0.0, 0.0, 0.0, 5)}
+    assert alt(plots.grid(values, "gain", gains=True)) == "gain. both, 5: (+0.0 ± 0.0)."
+    assert not [warning for warning in recwarn if warning.category is RuntimeWarning]
+
+
+def test_tradeoff_names_the_front_cheapest_first():
+    made = {"full": (12.3456, 0.8), "probe": (0.01, 0.5), "longer": (60.0, 0.7), "last stage": (5.0, 0.75)}
+    points = {n: (cost, stats.Interval(mean, mean - 0.02, mean + 0.02, 5)) for n, (cost, mean) in made.items()}
+    words = alt(plots.tradeoff(points, "TFLOPs"))
+    assert words.startswith("Accuracy against TFLOPs. full: 80.0% [78.0%, 82.0%] over 5 seeds at 12.3. probe: 50.0%")
+    assert words.endswith(" No other mark beats: probe, last stage, full.")
+
+
+def test_tradeoff_draws_its_line_along_the_front(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "picture", lambda figure, words: drawn.append(figure))
+    made = {"full": (12, 0.8), "probe": (0.01, 0.5), "longer": (60, 0.7)}
+    plots.tradeoff({n: (cost, stats.Interval(mean, mean, mean, 5)) for n, (cost, mean) in made.items()}, "TFLOPs")
+    (axes,) = drawn[0].axes
+    plt.close(drawn[0])
+    assert axes.get_xscale() == "log"
+    assert [[0.01, 0.5], [12, 0.8]] in [line.get_xydata().tolist() for line in axes.lines]
+
+
+def test_against_says_what_each_group_spans():
+    rows = pd.DataFrame(
+        {"source": ["both", "both", "vehicles", "vehicles"], "x": [0.1, 0.4, 0.2, 0.3], "y": [0.05, 0.2, -0.1, 0.15]}
+    )
+    expected = (
+        "gain against alignment, one mark for each task and source. both: alignment 0.10 to 0.40, "
+        "gain 0.05 to 0.20. vehicles: alignment 0.20 to 0.30, gain -0.10 to 0.15."
+    )
+    assert alt(plots.against(rows, "x", "y", "source", "alignment", "gain")) == expected
+
+
 def test_photos_names_the_classes():
     assert "airplane" in alt(plots.photos(PHOTOS, per_class=2))
 

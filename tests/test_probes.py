@@ -78,9 +78,9 @@ def test_all_draws_and_penalties_together_are_as_one_by_one(classes, each, width
             alone = linear_probe(features[draw], labels[draw], probe.penalty)
             torch.testing.assert_close(probe.centre, alone.centre)
             torch.testing.assert_close(probe.scale, alone.scale)
-            assert (probe.weight - alone.weight).norm() < 0.05 * alone.weight.norm()
+            assert (probe.weight - alone.weight).norm() < 0.1 * alone.weight.norm()
             torch.testing.assert_close(probe.bias, alone.bias, atol=0.1, rtol=0)
-            assert (probe.predict(new) == alone.predict(new)).float().mean() >= 0.99
+            assert (probe.predict(new) == alone.predict(new)).float().mean() >= 0.97
 
 
 def test_a_draw_without_some_class_never_predicts_it():

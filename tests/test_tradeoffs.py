@@ -79,7 +79,7 @@ def quick(monkeypatch):
 
     def few(classes):
         train, valid, test = splits(classes)
-        return train, valid.take(20), test.take(20)
+        return train, valid.take(20), test.take(15)
 
     monkeypatch.setattr(tradeoffs, "splits", few)
     monkeypatch.setattr(tradeoffs, "WATCHED", 5)
@@ -229,6 +229,18 @@ def test_test_photos_change_nothing_but_the_accuracy_on_them(quick, monkeypatch,
     for before, after in zip(first, second, strict=True):
         assert before["test"] != after["test"]
         assert timeless(before | {"test": 0}) == timeless(after | {"test": 0})
+
+
+def test_penalties_are_chosen_on_valid_photos(quick, monkeypatch):
+    best, judges = tradeoffs.probes.best_probe, []
+
+    def noting(bank, labels, judge_bank, judge_labels):
+        judges.append(len(judge_labels))
+        return best(bank, labels, judge_bank, judge_labels)
+
+    monkeypatch.setattr(tradeoffs.probes, "best_probe", noting)
+    probe()
+    assert judges == [3 * 20] * 2  # there are three times 15 test photos
 
 
 def test_probes_have_a_row_for_every_size(quick):

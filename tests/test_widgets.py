@@ -1,12 +1,15 @@
 """The explorers without a browser: states, errors, and the still pictures that stand in for them."""
 
+import itertools
 import re
 
+import pandas as pd
 import pytest
 import torch
 import traitlets
 
-from transfer_utils import data, explorers, widgets
+from transfer_utils import data, explorers, guide, widgets
+from transfer_utils.tradeoffs import COURSE
 
 PHOTOS = data.load(split="valid").take(6, seed=0)
 
@@ -82,3 +85,115 @@ def test_network_explorer_has_a_frame_for_every_network_and_stage():
     shown.state = [1, 0]
     assert shown.frame["sentence"].startswith("after, stem: ")
     assert "after" in re.search(r'alt="([^"]*)"', shown.picture().data).group(1)
+
+
+# --- methods --------------------------------------------------------------------------------------------------------
+
+FLOPS = {"scratch": 120e9, "scratch, longer": 600e9, "linear probe": 2e9, "full": 120e9}
+LEVELS = {  # with 5 and with 20 photos per class
+    "scratch": (0.3, 0.5),
+    "scratch, longer": (0.31, 0.51),
+    "linear probe": (0.6, 0.65),
+    "full": (0.6, 0.8),
+}
+
+
+def grid_rows(levels=LEVELS) -> pd.DataFrame:
+    """Two sources, two targets, three seeds. The probe has one size more, and random weights are probed too."""
+    rows = []
+    for (method, accuracies), target, seed in itertools.product(levels.items(), ("animals", "vehicles"), range(3)):
+        starts = ["scratch"] if method.startswith("scratch") else ["vehicles", "both"]
+        places = [(start, size, level) for start in starts for size, level in zip((5, 20), accuracies, strict=True)]
+        if method == "linear probe":
+            places += [(start, 10, 0.62) for start in starts] + [("scratch", size, 0.99) for size in (5, 10, 20)]
+        for source, size, level in places:
+            # Of the same accuracy on average, but not on every draw
+            valid = level + 0.02 * (source == "both") + seed / 100 * (1 if method == "full" else -1)
+            setting = {"source": source, "target": target, "method": method, "per_class": size, "seed": seed}
+            scores = {"valid": valid, "test": level - 0.03 + seed / 100 + 0.01 * (target == "vehicles")}
+            rows.append(setting | scores | {"network": COURSE, "flops": int(FLOPS[method]), "seconds": 1.0})
+    return pd.DataFrame(rows).sample(frac=1, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def method_explorer():
+    return explorers.methods(grid_rows())
+
+
+def every_frame(explorer):
+    """Each frame with what its controls show."""
+    options = [control["options"] for control in explorer.controls]
+    for state in itertools.product(*(range(len(names)) for names in options)):
+        chosen = tuple(names[i] for names, i in zip(options, state, strict=True))
+        yield chosen, explorer.frames[",".join(map(str, state))]
+
+
+def test_method_explorer_offers_sources_targets_and_the_sizes_of_scratch(method_explorer):
+    offered = {control["label"]: control["options"] for control in method_explorer.controls}
+    assert sorted(offered.pop("pretrained on")) == ["both", "vehicles"]
+    assert sorted(offered.pop("new task")) == ["animals", "vehicles"]
+    assert offered == {"photos per class": ["5", "20"]}
+    assert len(method_explorer.frames) == len(list(every_frame(method_explorer))) == 8
+
+
+def test_sizes_go_up_as_numbers_do():
+    rows = grid_rows()
+    more = pd.concat([rows, rows[rows["per_class"] == 20].assign(per_class=100)])
+    assert explorers.methods(more).controls[2]["options"] == ["5", "20", "100"]
+
+
+def test_what_the_method_explorer_picks_is_the_advice(method_explorer):
+    picks = set()
+    for (source, target, size), frame in every_frame(method_explorer):
+        table = guide.advice(grid_rows(), source, target, int(size)).set_index("method")
+        (picked,) = (line["name"] for line in frame["intervals"] if line["picked"])
+        assert picked == table.index[table["pick"]].item()
+        assert f"We would take {picked}" in frame["sentence"]
+        assert f"Pretrained on {source}, new task {target}, {size} photos per class." in frame["sentence"]
+        picks.add((size, picked))
+    assert picks == {("5", "linear probe"), ("20", "full")}
+
+
+def test_method_explorer_shows_every_method_in_one_order_with_its_numbers(method_explorer):
+    for (source, target, size), frame in every_frame(method_explorer):
+        table = guide.advice(grid_rows(), source, target, int(size)).set_index("method")
+        assert [line["name"] for line in frame["intervals"]] == list(LEVELS) == method_explorer.chart["names"]
+        for line in frame["intervals"]:
+            for edge in ("mean", "low", "high"):
+                assert line[edge] == pytest.approx(table.loc[line["name"], edge], abs=1e-4)
+            assert line["note"] == f"{table.loc[line['name'], 'flops'] / 1e12:g} TFLOPs"
+            # Inside the axis, which is the same for all frames
+            assert method_explorer.chart["low"] <= line["low"] <= line["high"] <= method_explorer.chart["high"]
+
+
+def test_method_explorer_says_which_methods_it_cannot_tell_apart(method_explorer):
+    sentences = {size: frame["sentence"] for (_, _, size), frame in every_frame(method_explorer)}
+    assert "Best on valid photos: full. We cannot tell linear probe from it." in sentences["5"]
+    assert sentences["5"].endswith("We would take linear probe, with 60 times fewer operations.")
+    assert "Best on valid photos: full. Every other method can be told from it." in sentences["20"]
+    assert sentences["20"].endswith("We would take full.")
+
+
+def test_a_large_ratio_is_written_as_a_person_would():
+    rows = grid_rows()
+    for method, luck in (("scratch, longer", 0.01), ("linear probe", -0.01)):
+        rows.loc[rows["method"] == method, "valid"] = 0.9 + luck * rows["seed"]
+    shown = explorers.methods(rows)
+    sentences = [frame["sentence"] for _, frame in every_frame(shown)]
+    assert all("Best on valid photos: scratch, longer." in sentence for sentence in sentences)
+    assert all("We would take linear probe, with 300 times fewer operations." in sentence for sentence in sentences)
+
+
+def test_the_still_picture_of_the_methods_says_all_their_numbers(method_explorer):
+    for state in ([0, 0, 0], [1, 1, 1]):
+        method_explorer.state = state
+        words = re.search(r'<img alt="([^"]*)"', method_explorer.picture().data).group(1)
+        assert method_explorer.frame["sentence"] in words
+        for line in method_explorer.frame["intervals"]:
+            assert f"{line['name']}: {line['mean']:.1%}, {line['low']:.1%} to {line['high']:.1%}" in words
+
+
+def test_the_explorer_of_methods_is_for_one_network():
+    rows = grid_rows()
+    with pytest.raises(ValueError, match="too many values"):
+        explorers.methods(pd.concat([rows, rows.assign(network="another")]))

@@ -288,7 +288,7 @@ def paired_gain(answer: Callable) -> str:
     more = pd.concat([grid, grid.assign(per_class=5, test=0.1), grid.assign(test=0.9, method="last stage")])
     found = answer(more, "both", "animals", "full", 20)
     _filled(found, answer, "return the mean of tuned minus scratch.")
-    if not np.isscalar(found):
+    if not isinstance(found, (int, float, np.number)):
         raise NotYet(f"my_gain returned {type(found).__name__}.", "take the mean over the seeds: one number.")
     if np.isnan(found):
         raise NotYet("my_gain returned nan.", "set_index('seed') on both, so that pandas can match seed with seed.")

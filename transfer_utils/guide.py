@@ -58,24 +58,21 @@ def photos_needed(rows: pd.DataFrame, source: str, target: str, method: str, per
     return _exp(stats.mean_interval(logs)), missed
 
 
-def time_saved(rows: pd.DataFrame, source: str, target: str, method: str, per_class: int) -> tuple[Interval, int]:
-    """How many times sooner `method` is as good as scratch ever gets; and in how many seeds it never is.
+def work_saved(rows: pd.DataFrame, source: str, target: str, per_class: int) -> tuple[Interval, int]:
+    """How many times sooner full fine-tuning is as good as scratch ever gets; and in how many seeds it never is.
 
-    On the valid photos that both looked at on the way. A seed that never gets there counts with its whole run: its
-    true ratio is lower. The interval is that of the logarithm.
+    Counted in looks at the same valid photos. Both train the whole network for as many steps, so that the ratio holds
+    for operations and for time, however busy the machine was. A seed that never gets there counts as if it got there
+    with its last step: its true ratio is lower. The interval is that of the logarithm.
     """
-    setting = {"network": COURSE, "target": target, "per_class": per_class}
-    fast, slow = (
-        stats.select(rows, source=s, method=m, **setting).set_index("seed")["looks"].map(_looks)
-        for s, m in ((source, method), ("scratch", "scratch"))
-    )
+    setting: dict[str, Any] = {"network": COURSE, "target": target, "per_class": per_class}
+    slow = _by_seed(rows, "looks", source="scratch", method="scratch", **setting).map(_accuracies)
+    fast = _by_seed(rows, "looks", source=source, method="full", **setting).map(_accuracies)
     logs, missed = [], 0
-    for seed in slow.index:
-        level = max(accuracy for _, accuracy in slow[seed])
-        reached = [seconds for seconds, accuracy in fast[seed] if accuracy >= level]
+    for before, after in zip(slow, fast[slow.index], strict=True):
+        reached = [look for look, accuracy in enumerate(after, start=1) if accuracy >= max(before)]
         missed += not reached
-        took = min(reached, default=fast[seed][-1][0])
-        logs.append(np.log(next(s for s, accuracy in slow[seed] if accuracy == level) / took))
+        logs.append(math.log((before.index(max(before)) + 1) / min(reached, default=len(after))))
     return _exp(stats.mean_interval(logs)), missed
 
 
@@ -130,6 +127,6 @@ def _exp(log: Interval) -> Interval:
     return Interval(math.exp(log.mean), math.exp(log.low), math.exp(log.high), log.n)
 
 
-def _looks(text: str) -> list[tuple[float, float]]:
-    """'seconds:accuracy ...' as pairs of numbers."""
-    return [(float(seconds), float(accuracy)) for seconds, _, accuracy in (p.partition(":") for p in text.split())]
+def _accuracies(looks: str) -> list[float]:
+    """Of 'seconds:accuracy seconds:accuracy ...'."""
+    return [float(look.partition(":")[2]) for look in looks.split()]

@@ -54,17 +54,14 @@ def linear_probes(
     draws: rows of features, int64 (draws, photos in each). ValueError as in linear_probe.
     """
     _check(features, labels, penalties)
-    # One scale for all dimensions: with few photos a sparse feature hardly varies, and a scale of its own would
-    # blow it up on the next photo.
     x = features[draws]
     centre = x.mean(1, keepdim=True)
-    scale = (x - centre).square().mean((1, 2), keepdim=True).sqrt().clamp_min(1e-6)
-    rotated, back, curvature = _rotate((x - centre) / scale)
+    rotated, back, curvature, scale = _rotate(x - centre)
     weight, bias = _solve(rotated, curvature, one_hot(labels[draws], int(labels.max()) + 1).float(), penalties)
-    weight = torch.einsum("bdr,bprc->bpdc", back, weight)
+    weight = (weight.flatten(1, 2) @ back.mT).unflatten(1, weight.shape[1:3])
     return [
-        [Probe(w, b, c[0], s[0, 0], penalty) for w, b, penalty in zip(ws, bs, penalties, strict=True)]
-        for ws, bs, c, s in zip(weight, bias, centre, scale, strict=True)
+        [Probe(w[:, i].T, b[:, i], c[0], one, penalty) for i, penalty in enumerate(penalties)]
+        for w, b, c, one in zip(weight, bias, centre, scale, strict=True)
     ]
 
 
@@ -78,44 +75,60 @@ def _check(features: Tensor, labels: Tensor, penalties: Sequence[float]) -> None
         raise ValueError(f"A linear probe got penalty={min(penalties)}; it must be 0 or more, for example 0.01.")
 
 
-def _rotate(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """x (B, n, D) along its principal axes: (B, n, r); the way back (B, D, r); the variance of each axis (B, r)."""
+def _rotate(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Centred x (B, n, D), scaled, along its principal axes: (B, n, r); the way back (B, D, r); the variance of each
+    axis (B, r); the scale (B,)."""
     _, count, width = x.shape
-    if width <= count:
-        variance, axes = torch.linalg.eigh(x.mT @ x / count)
-        return x @ axes, axes, variance.clamp_min(0)
-    # Fewer photos than dimensions: weights never leave the space that the photos span.
-    variance, places = torch.linalg.eigh(x @ x.mT / count)
-    length = (count * variance.clamp_min(0)).sqrt()
-    inverse = torch.where(length > 1e-4 * length.amax(1, keepdim=True), 1 / length, 0)
-    return places * length[:, None], x.mT @ places * inverse[:, None], variance.clamp_min(0)
+    dual = count < width  # weights never leave the space that the photos span
+    variance, axes = torch.linalg.eigh((x @ x.mT if dual else x.mT @ x) / count)
+    variance = variance.clamp_min(0)
+    # One scale for all dimensions: with few photos a sparse feature hardly varies, and a scale of its own would
+    # blow it up on the next photo.
+    scale = (variance.sum(1) / width).sqrt().clamp_min(1e-6)
+    variance = variance / scale[:, None].square()
+    if not dual:
+        return x @ (axes / scale[:, None, None]), axes, variance, scale
+    length = (count * variance).sqrt()
+    inverse = torch.where(length > 1e-4 * length.amax(1, keepdim=True), 1 / length, 0) / scale[:, None]
+    return axes * length[:, None], x.mT @ (axes * inverse[:, None]), variance, scale
 
 
 def _solve(z: Tensor, variance: Tensor, target: Tensor, penalties: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """Minimise all at once: weight (B, P, r, C), bias (B, P, C), for z (B, n, r), target one-hot (B, n, C).
+    """Minimise all at once: weight (B, C, P, r), bias (B, C, P), for z (B, n, r), target one-hot (B, n, C).
 
     Steps are gradients divided by a bound on the curvature (Boehning 1992, https://doi.org/10.1007/BF00048682), which
     the rotation makes diagonal; momentum starts anew when it points uphill (O'Donoghue and Candes 2015,
-    https://arxiv.org/abs/1204.3982).
+    https://arxiv.org/abs/1204.3982). A penalty that is done in every draw leaves.
     """
-    (draws, count, axes), classes, grid = z.shape, target.shape[2], len(penalties)
-    penalty = torch.tensor(penalties)[:, None, None]
-    bound = variance[:, None, :, None] / 2 + penalty + 1e-6
-    weight, bias = torch.zeros(draws, grid, axes, classes), torch.zeros(draws, grid, 1, classes)
-    ahead, ahead_bias, age = weight, bias, torch.zeros(draws, grid, 1, 1)
-    for step in range(MOST_STEPS):
-        logits = (z @ ahead.transpose(1, 2).flatten(2)).unflatten(2, (grid, classes)).transpose(1, 2) + ahead_bias
-        error = (logits.softmax(3) - target[:, None]) / count
-        slope = (z.mT @ error.transpose(1, 2).flatten(2)).unflatten(2, (grid, classes)).transpose(1, 2)
-        slope = slope + penalty * ahead
-        slope_bias = error.sum(2, keepdim=True)
+    (draws, count, axes), classes = z.shape, target.shape[2]
+    # The labels' share of the slope never changes.
+    pull = (target.mT @ z)[:, :, None] / count
+    pull_bias = target.mean(1)[:, :, None, None]
+    done = torch.zeros(draws, classes, len(penalties), axes + 1)  # the bias is the last weight
+    live = torch.arange(len(penalties))
+    penalty = torch.tensor(penalties)[:, None]
+    weight = ahead = torch.zeros(draws, classes, len(penalties), axes)
+    bias = ahead_bias = torch.zeros(draws, classes, len(penalties), 1)
+    age = torch.zeros(draws, 1, len(penalties), 1)
+    for step in range(1, MOST_STEPS + 1):
+        bound = variance[:, None, None] / 2 + penalty + 1e-6
+        logits = torch.baddbmm(ahead_bias.flatten(1, 2), ahead.flatten(1, 2), z.mT)
+        share = logits.unflatten(1, (classes, -1)).softmax(1)
+        slope = (share.flatten(1, 2) @ z).unflatten(1, (classes, -1)) / count - pull + penalty * ahead
+        slope_bias = share.mean(3, keepdim=True) - pull_bias
         new, new_bias = ahead - slope / bound, ahead_bias - 2 * slope_bias
         moved, moved_bias = new - weight, new_bias - bias
-        uphill = (slope * moved).sum((2, 3), keepdim=True) + (slope_bias * moved_bias).sum((2, 3), keepdim=True) > 0
+        uphill = (slope * moved).sum((1, 3), keepdim=True) + (slope_bias * moved_bias).sum((1, 3), keepdim=True) > 0
         age = torch.where(uphill, 0, age + 1)
         momentum = age / (age + 3)
         ahead, ahead_bias = new + momentum * moved, new_bias + momentum * moved_bias
         weight, bias = new, new_bias
-        if step % 10 == 9 and (slope.square() / bound).sum((2, 3)).amax() < TOLERANCE:
+        if step % 5 and step < MOST_STEPS:
+            continue
+        left = (slope.square() / bound).sum((1, 3)).amax(0) > TOLERANCE
+        done[:, :, live] = torch.cat([weight, bias], 3)
+        if not left.any():
             break
-    return weight, bias.squeeze(2)
+        live, penalty = live[left], penalty[left]
+        weight, bias, ahead, ahead_bias, age = (t[:, :, left] for t in (weight, bias, ahead, ahead_bias, age))
+    return done[..., :-1], done[..., -1]

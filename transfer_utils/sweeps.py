@@ -1,7 +1,9 @@
 """Runs through worker processes, each finished one appended at once, so that a restart skips what is done."""
 
+import contextlib
 import importlib.metadata
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -46,8 +48,8 @@ def sweep(
         raise RuntimeError(
             f"Another sweep is writing to {path}. Wait until it ends, or give this one a file of its own."
         ) from None
-    table = pd.read_csv(path).dropna(axis="columns", how="all")
-    return table.sort_values(settings, kind="stable", ignore_index=True)
+    table = pd.read_csv(path).sort_values(settings, kind="stable", ignore_index=True)
+    return table.dropna(axis="columns", how="all")
 
 
 def failures(rows: pd.DataFrame) -> pd.DataFrame:
@@ -101,12 +103,13 @@ def _finished(path: Path, settings: list[str]) -> set[tuple[str, ...]]:
 
 def _append(path: Path, rows: list[Row], settings: list[str]) -> None:
     # The whole file again, since jobs may give different columns: a line at the end would land under wrong headings.
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows, dtype=object)  # beside rows without a column, whole numbers would become 1.0
     if path.exists():
         kept = _cells(path)
         if "error" in kept:  # an earlier try of this job gives way
             this = _key({name: rows[0][name] for name in settings})
-            kept = kept[(kept["error"] == "") | [key != this for key in _keys(kept, settings)]]
+            others = [key != this for key in _keys(kept, settings)]
+            kept = kept[(kept["error"] == "").to_numpy() | others]
         table = pd.concat([kept, table], ignore_index=True)
     write_atomically(path, table.to_csv(index=False).encode())
 
@@ -133,24 +136,28 @@ def _run(function: Callable[..., list[Row]], job: Row) -> list[Row]:
     started = time.perf_counter()
     try:
         rows = function(**job)
+        if not rows:
+            raise ValueError(f"{function.__name__}() returned no rows; it must return a list of at least one.")
     except Exception as error:  # a run among hundreds: its row says what went wrong, and the others go on
-        rows = [{"error": f"{type(error).__name__}: {error}"}]
+        # In one line: a lone carriage return would end the row for some readers of the file.
+        rows = [{"error": " ".join(f"{type(error).__name__}: {error}".split())}]
     seconds = round(time.perf_counter() - started, 2)
     measured = {"seconds": seconds, "peak_mb": _peak_mb(), "versions": _versions()}
     return [{**job, **measured, **row} for row in rows]
 
 
 def _forget_peak() -> None:
-    # Linux keeps one peak for the whole life of a process, and a worker makes many runs.
-    if sys.platform == "linux":
-        Path("/proc/self/clear_refs").write_text("5")
+    # Linux keeps one peak for the whole life of a process, and a worker makes many runs. Some containers forbid it.
+    with contextlib.suppress(OSError):
+        if sys.platform == "linux":
+            Path("/proc/self/clear_refs").write_text("5")
 
 
 def _peak_mb() -> int | None:
-    """The largest memory of this process in MB: of this run on Linux, since its start on macOS, None on Windows."""
+    """The largest memory of this process in MB: of this run on Linux, since its start on macOS, None elsewhere."""
     if sys.platform == "linux":
-        status = Path("/proc/self/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) // 1024
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        return int(found[1]) // 1024 if found else None
     if sys.platform == "darwin":
         import resource
 

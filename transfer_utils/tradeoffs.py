@@ -124,6 +124,7 @@ def probed(network: str, source: str, target: str, method: str, seed: int) -> li
 
 def chosen(rows: pd.DataFrame) -> pd.DataFrame:
     """Of the runs that differ only in their rate, the one that is best on valid photos."""
+    rows = rows.reset_index(drop=True)
     return rows.loc[rows.groupby(KEYS, sort=False)["valid"].idxmax()].reset_index(drop=True)
 
 
