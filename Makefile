@@ -33,7 +33,7 @@ checkpoints: $(READY)  ## pretrain the course ResNets that are missing: seeds 1 
 results: $(READY)  ## run the experiments behind the stored rows again (about two hours on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/python data/make_results.py lesson00 lesson01 lesson02 lesson03
 
-sweep: checkpoints  ## run the grid of lesson 4 again, resumable (SWEEPMINUTES minutes on two cores)
+sweep: checkpoints  ## run the grid of lesson 4 again, resumable (about 80 minutes on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/python data/make_results.py sweep similarity
 
 sweep-check: checkpoints  ## run 20 random rows of the grid again and compare

@@ -110,7 +110,8 @@ def grid_rows(levels=LEVELS) -> pd.DataFrame:
             # Of the same accuracy on average, but not on every draw
             valid = level + 0.02 * (source == "both") + seed / 100 * (1 if method == "full" else -1)
             setting = {"source": source, "target": target, "method": method, "per_class": size, "seed": seed}
-            scores = {"valid": valid, "test": level - 0.03 + seed / 100 + 0.01 * (target == "vehicles")}
+            test = level - 0.03 * (source == "both") + 0.01 * (target == "vehicles") + seed / 100
+            scores = {"valid": valid, "test": test}
             rows.append(setting | scores | {"network": COURSE, "flops": int(FLOPS[method]), "seconds": 1.0})
     return pd.DataFrame(rows).sample(frac=1, random_state=0)
 

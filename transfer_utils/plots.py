@@ -255,6 +255,7 @@ def tradeoff(points: dict[str, tuple[float, stats.Interval]], cost: str) -> HTML
             place, interval.mean, yerr=interval.half, fmt=MARKERS[i], color=COLOURS[i], capsize=4, ms=8, label=name
         )
     front = guide.pareto({name: (place, interval.mean) for name, (place, interval) in points.items()})
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.plot([points[n][0] for n in front], [points[n][1].mean for n in front], color="gray", lw=1, zorder=0)
     axes.yaxis.set_major_formatter("{x:.0%}")
     axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
