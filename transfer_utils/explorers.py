@@ -167,7 +167,8 @@ def _advice_sentence(table: pd.DataFrame, source: str, target: str, size: str) -
     ratio = table.loc[best, "flops"] / table.loc[pick, "flops"]
     return (
         f"Pretrained on {source}, new task {target}, {size} photos per class. Best on valid photos: {best}. {told}. "
-        f"We would take {pick}" + (f", with {ratio:.2g} times fewer operations." if pick != best else ".")
+        f"We would take {pick}"
+        + (f", with {ratio:.{0 if ratio >= 10 else 1}f} times fewer operations." if pick != best else ".")
     )
 
 

@@ -37,6 +37,7 @@ def interaction(rows: pd.DataFrame, method: str, per_class: int) -> Interval:
         for source in SIMILAR
         for target in SIMILAR.values()
     }
+    _same_seeds(*accuracy.values())
     terms = [values if target == SIMILAR[source] else -values for (source, target), values in accuracy.items()]
     return stats.mean_interval(sum(terms) / len(SIMILAR))
 
@@ -50,10 +51,11 @@ def photos_needed(rows: pd.DataFrame, source: str, target: str, method: str, per
     level = _by_seed(rows, network=COURSE, source=source, target=target, method=method, per_class=per_class)
     scratch = stats.select(rows, network=COURSE, target=target, method="scratch")
     curves = scratch.pivot_table(index="seed", columns="per_class", values="test")
+    _same_seeds(level, curves)
     # A draw can be unlucky: the best so far makes the curve rise, so that it crosses a level once.
-    curves = curves.cummax(axis=1).loc[level.index]
+    curves = curves.cummax(axis=1)
     sizes = np.log(curves.columns.to_numpy(dtype=float))
-    logs = [np.interp(want, curve, sizes) for want, curve in zip(level, curves.to_numpy(), strict=True)]
+    logs = [np.interp(-want, -curve[::-1], sizes[::-1]) for want, curve in zip(level, curves.to_numpy(), strict=True)]
     missed = int((level > curves.iloc[:, -1]).sum())
     return _exp(stats.mean_interval(logs)), missed
 
@@ -68,8 +70,9 @@ def work_saved(rows: pd.DataFrame, source: str, target: str, per_class: int) -> 
     setting: dict[str, Any] = {"network": COURSE, "target": target, "per_class": per_class}
     slow = _by_seed(rows, "looks", source="scratch", method="scratch", **setting).map(_accuracies)
     fast = _by_seed(rows, "looks", source=source, method="full", **setting).map(_accuracies)
+    _same_seeds(fast, slow)
     logs, missed = [], 0
-    for before, after in zip(slow, fast[slow.index], strict=True):
+    for before, after in zip(slow, fast, strict=True):
         reached = [look for look, accuracy in enumerate(after, start=1) if accuracy >= max(before)]
         missed += not reached
         logs.append(math.log((before.index(max(before)) + 1) / min(reached, default=len(after))))
@@ -91,12 +94,13 @@ def advice(rows: pd.DataFrame, source: str, target: str, per_class: int, network
     It is the one with the fewest FLOPs among those that the valid photos cannot tell from the best. mean, low and high
     are on test photos, which choose nothing. ValueError for a setting without rows.
     """
-    setting = {"network": network, "target": target, "per_class": per_class}
-    part = stats.select(rows, **setting)
-    part = part[(part["source"] == source) | part["method"].isin(["scratch", "scratch, longer"])]
-    for name, wanted in (("source", source), ("target", target), ("per_class", per_class)):
+    part = rows
+    for name, wanted in (("network", network), ("target", target), ("per_class", per_class), ("source", source)):
         if wanted not in set(part[name]):
-            raise unknown(name, wanted, sorted(set(rows[name])))
+            raise unknown(name, wanted, map(str, sorted(set(part[name]))))
+        if name != "source":
+            part = stats.select(part, **{name: wanted})
+    part = part[(part["source"] == source) | part["method"].isin(["scratch", "scratch, longer"])]
     groups = dict(list(part.groupby("method", sort=False)))
     best = max(groups, key=lambda method: groups[method]["valid"].mean())
     lines = []
@@ -118,9 +122,14 @@ def _by_seed(rows: pd.DataFrame, value: str = "test", **where) -> pd.Series:
 
 
 def _minus(first: pd.Series, second: pd.Series) -> Interval:
-    if not first.index.equals(second.index):
-        raise ValueError(f"The seeds differ: {list(first.index)} and {list(second.index)}; a pair needs both.")
+    _same_seeds(first, second)
     return stats.mean_interval(first - second)
+
+
+def _same_seeds(first: pd.Series | pd.DataFrame, *others: pd.Series | pd.DataFrame) -> None:
+    for other in others:
+        if not first.index.equals(other.index):
+            raise ValueError(f"The seeds differ: {list(first.index)} and {list(other.index)}; a pair needs both.")
 
 
 def _exp(log: Interval) -> Interval:

@@ -220,7 +220,7 @@ def grid(values: dict[tuple[str, str], stats.Interval], title: str, gains: bool 
     if gains:
         told = [[values[row, column].verdict != "cannot tell" for column in columns] for row in rows]
         # From 0.15 on, so that a small difference that can be told from none has a colour too.
-        shade = np.where(told, np.sign(means) * (0.15 + 0.45 * np.abs(means) / np.abs(means).max()), 0)
+        shade = np.where(told, np.sign(means) * (0.15 + 0.45 * np.abs(means) / np.abs(means).max().clip(1e-9)), 0)
         cells = {key: _signed(interval) for key, interval in values.items()}
     else:
         shade = (means - means.min(0)) / np.ptp(means, axis=0).clip(1e-9)
