@@ -253,10 +253,16 @@ plots.against(table, "nearness", "gain", "source", "nearness", "gain of the prob
 # %%
 for measure in ("alignment", "nearness"):
     r = similarity.correlation(table, measure)
+    same = similarity.correlation(table[table["source"] != "both"], measure)
     print(f"{measure} and gain, among the sources of a task: r = {r.mean:.2f} [{r.low:.2f}, {r.high:.2f}], {r.verdict}")
+    print(
+        f"    the three sources of equal amount: r = {same.mean:.2f} [{same.low:.2f}, {same.high:.2f}], {same.verdict}"
+    )
 
 # %% [markdown]
-# **Takeaway.** TAKEAWAY-MEASURE
+# **Takeaway.** Both numbers follow the gain: among the sources for one task, the one that scores higher gives more, as a rule.
+# So we can choose a source before we train anything. (r is 1 for a straight line, 0 for none. Each task's mean is taken
+# off first. The ten tasks share five classes, so the truth is less certain than these intervals, which draw tasks anew.)
 #
 # ## Where it hurts
 #
@@ -276,9 +282,10 @@ for over, gains_found in found.items():
             print(f"{method}, {source} to {target}, {size} per class, over {over}: {gain}")
 
 # %% [markdown]
-# **Takeaway.** Over scratch with as many steps, transfer hurts in few cells, and they are alike: *vehicles*, frozen, on
-# animals. Over scratch with time, it hurts whatever is frozen at 500 per class, with hardly an exception. Full fine-tuning
-# is in neither list. Here, harm comes from *staying* with what the source taught, not from starting there.
+# **Takeaway.** Over scratch with as many steps, the few cells are one case: *vehicles*, frozen, on animals. As many would be
+# there by chance if no gain were real, but these lie far from zero and belong together. Over scratch with time, nearly
+# every frozen backbone hurts at 500 per class, and so do some that train their last stage alone. Full fine-tuning is in
+# neither list. Here, harm comes from *staying* with what the source taught, not from starting there.
 #
 # ## What it costs
 #
@@ -385,7 +392,7 @@ for method in compared:
     print(f"{method:<16} {count.mean:.1f} [{count.low:.1f}, {count.high:.1f}] of 7 rates are good enough")
 
 # %%
-for method in compared[:-1]:
+for method in [name for name in compared if name != "full"]:
     more = stats.mean_interval(good[method] - good["full"])
     print(f"{method:<16} minus full: {more.mean:+.1f} [{more.low:+.1f}, {more.high:+.1f}] rates, {more.verdict}")
 
@@ -418,7 +425,11 @@ for target in TARGETS:
         print(f"{target}, {size} per class: head, then full, minus probe: {tuned}, {tuned.verdict}")
 
 # %% [markdown]
-# **Takeaway.** TAKEAWAY-IMAGENET
+# **Takeaway.** The largest gains of this lesson, as for anybody who downloads a good network: over its own twin, which a few
+# epochs hardly move from guessing. (Lesson 0 gave such a twin more time.) And a warning: with our recipe, moving the whole
+# network makes it *worse* than its probe, at every size. Why? Possibly because batch-norm takes its statistics from a
+# handful of photos. We did not test it. Both trained arms mostly chose the largest of their three rates, so another recipe may
+# do better. Compare with the probe before you trust a fine-tuned network.
 #
 # ## A decision guide
 #

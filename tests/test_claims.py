@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from transfer_utils import augment, data, guide, stats, tradeoffs
+from transfer_utils import augment, data, guide, similarity, stats, tradeoffs
 from transfer_utils.experiments import PROBE_SIZES, SEEDS, TRIED_RATES
 
 
@@ -421,6 +421,29 @@ def test_last_stage_forgives_more_rates_than_full(tuning):
         good[method] = rates.ge(rates.max(axis=1) - 0.02, axis=0).sum(axis=1)
     more = {name: stats.mean_interval(count - good["full"]).verdict for name, count in good.items() if name != "full"}
     assert more == {"last stage": "more"} | dict.fromkeys(("scratch", "head only", "head, then full"), "cannot tell")
+
+
+@pytest.mark.parametrize("measure", ["alignment", "nearness"])
+def test_a_number_computed_beforehand_follows_the_gain(measure):
+    table = similarity.gains(data.results("similarity"))
+    assert len(table) == len(similarity.TASKS) * 4
+    assert similarity.correlation(table, measure).low > 0
+    assert similarity.correlation(table[table["source"] != "both"], measure).low > 0
+
+
+def test_the_imagenet_network_gains_most_and_loses_when_all_of_it_moves(runs, tradeoff):
+    panel = stats.select(tradeoffs.chosen(runs), network=tradeoffs.IMAGENET)
+    panel = panel[(panel["source"] == "imagenet") | (panel["method"] == "scratch")]
+    for target in ("vehicles", "animals"):
+        for size in tradeoffs.EPOCHS[tradeoffs.IMAGENET]:
+            of = stats.select(panel, target=target, per_class=size)
+            gain = stats.paired_difference(of, "linear probe", "scratch")
+            assert gain.low > 0
+            assert gain.mean > guide.gain(tradeoff, "both", target, "full", size).mean
+            assert stats.paired_difference(of, "head, then full", "linear probe").high < 0
+    trained = panel[panel["method"] != "linear probe"]
+    largest = {method: max(tradeoffs.RATES[tradeoffs.IMAGENET, method]) for method in ("scratch", "head, then full")}
+    assert (trained["rate"] == trained["method"].map(largest)).mean() > 0.5
 
 
 RERUN = (  # three quick ones, with checkpoints that are shipped

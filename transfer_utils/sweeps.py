@@ -42,7 +42,7 @@ def sweep(
             done = _finished(path, settings)
             missing = [job for job in jobs if _key(job) not in done]
             runs = BACKENDS[backend](function, missing, workers)
-            for rows in tqdm(runs, total=len(missing), desc=path.stem, unit="run"):
+            for rows in tqdm(runs, total=len(missing), desc=path.stem, unit="run", disable=not missing):
                 _append(path, rows, settings)
     except Timeout:
         raise RuntimeError(
