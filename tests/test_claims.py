@@ -315,9 +315,10 @@ def test_sentence_1_transfer_saves_time(tradeoff, target):
 
 @pytest.mark.parametrize("target", ["vehicles", "animals"])
 def test_sentence_2_transfer_needs_less_data(tradeoff, target):
-    needed, missed = guide.photos_needed(tradeoff, "both", target, "linear probe", 10)
-    assert needed.low > 10
-    assert missed == 0
+    for over in ("scratch", "scratch, longer"):
+        needed, missed = guide.photos_needed(tradeoff, "both", target, "linear probe", 10, over)
+        assert needed.low > 10
+        assert missed == 0
 
 
 @pytest.mark.parametrize("target", ["vehicles", "animals"])
@@ -345,6 +346,14 @@ def test_full_fine_tuning_is_never_clearly_behind(tradeoff):
             assert "less" not in gain_verdicts(tradeoff, (*SMALL, "both"), target, "full", SIZES, over)
 
 
+def test_gains_shrink_with_photos_for_vehicles_and_grow_for_animals(tradeoff):
+    def means(target):
+        return [guide.gain(tradeoff, "both", target, "full", size).mean for size in SIZES]
+
+    assert means("vehicles") == sorted(means("vehicles"), reverse=True)
+    assert means("animals") == sorted(means("animals"))
+
+
 def test_from_20_on_the_source_with_most_photos_gains_most(tradeoff):
     for target in ("vehicles", "animals"):
         for size in (20, 100, 500):
@@ -369,6 +378,10 @@ def test_where_the_lines_of_a_frozen_backbone_and_scratch_cross(tradeoff):
     assert probe_minus_scratch_with_time(tradeoff, "animals") == ["more", "more", "cannot tell", "less"]
     assert probe_minus_scratch_with_time(tradeoff, "vehicles") == ["cannot tell", "less", "less", "less"]
     assert probe_minus_scratch_with_time(tradeoff, "both")[-1] == "less"
+    turned = [
+        guide.gain(tradeoff, "animals", "vehicles", "linear probe", size, over="scratch, longer") for size in SIZES
+    ]
+    assert [gain.verdict for gain in turned] == ["more", "more", "more", "less"]
 
 
 def test_with_time_whatever_is_frozen_loses_at_500_nearly_always(tradeoff):
@@ -387,24 +400,38 @@ def test_with_time_whatever_is_frozen_loses_at_500_nearly_always(tradeoff):
     }
 
 
+def minus(rows, first, second, **where):
+    a, b = (stats.select(rows, source=s, **where).groupby("seed")["test"].mean() for s in (first, second))
+    return stats.mean_interval(a - b)
+
+
 def test_similarity_is_worth_most_to_a_frozen_backbone_with_few_photos(tradeoff):
     probe = [guide.interaction(tradeoff, "linear probe", size) for size in SIZES]
     assert all(worth.verdict == "more" for worth in probe)
     assert [worth.mean for worth in probe] == sorted((worth.mean for worth in probe), reverse=True)
-    for size in (5, 20):
-        worth = [guide.interaction(tradeoff, method, size).mean for method in ("linear probe", "last stage", "full")]
-        assert worth == sorted(worth, reverse=True)
     full = [guide.interaction(tradeoff, "full", size).verdict for size in SIZES]
     assert full == ["cannot tell", "more", "more", "cannot tell"]
 
 
+def test_nearly_all_of_it_comes_from_the_animals(tradeoff):
+    probe = {"method": "linear probe", "target": "animals"}
+    assert all(minus(tradeoff, "animals", "vehicles", per_class=n, **probe).low > 0 for n in SIZES)
+    probe = {"method": "linear probe", "target": "vehicles"}
+    turned = [minus(tradeoff, "vehicles", "animals", per_class=n, **probe).verdict for n in SIZES]
+    assert turned == ["cannot tell", "cannot tell", "cannot tell", "less"]
+
+
+def test_the_larger_source_that_holds_the_similar_one_is_never_clearly_worse(tradeoff):
+    for target in ("vehicles", "animals"):
+        for method in ("linear probe", "last stage", "full"):
+            for size in SIZES:
+                where = {"target": target, "method": method, "per_class": size}
+                assert minus(tradeoff, "both", target, **where).verdict != "less"
+
+
 def test_more_photos_of_everything_are_worth_something_from_20_on(tradeoff):
-    for size, verdict in zip(SIZES, ("cannot tell", "more", "more", "more"), strict=True):
-        means = [
-            stats.select(tradeoff, source=source, method="full", per_class=size).groupby("seed")["test"].mean()
-            for source in ("both", "both_small")
-        ]
-        assert stats.mean_interval(means[0] - means[1]).verdict == verdict
+    verdicts = [minus(tradeoff, "both", "both_small", method="full", per_class=size).verdict for size in SIZES]
+    assert verdicts == ["cannot tell", "more", "more", "more"]
 
 
 def test_neither_scratch_nor_full_is_on_the_front_at_20(tradeoff):
@@ -429,6 +456,15 @@ def test_a_number_computed_beforehand_follows_the_gain(measure):
     assert len(table) == len(similarity.TASKS) * 4
     assert similarity.correlation(table, measure).low > 0
     assert similarity.correlation(table[table["source"] != "both"], measure).low > 0
+
+
+def test_take_the_largest_beats_both_numbers():
+    table = similarity.gains(data.results("similarity"))
+    best, *picks = (
+        table.loc[table.groupby("task")[column].idxmax()].set_index("task")["source"]
+        for column in ("gain", "alignment", "nearness")
+    )
+    assert all((pick == best).sum() < (best == "both").sum() for pick in picks)
 
 
 def test_the_imagenet_network_gains_most_and_loses_when_all_of_it_moves(runs, tradeoff):

@@ -42,14 +42,18 @@ def interaction(rows: pd.DataFrame, method: str, per_class: int) -> Interval:
     return stats.mean_interval(sum(terms) / len(SIMILAR))
 
 
-def photos_needed(rows: pd.DataFrame, source: str, target: str, method: str, per_class: int) -> tuple[Interval, int]:
+def photos_needed(
+    rows: pd.DataFrame, source: str, target: str, method: str, per_class: int, over: str = "scratch"
+) -> tuple[Interval, int]:
     """Photos per class with which scratch is as good as `method` with per_class; and how many seeds never got there.
 
+    over: 'scratch', or 'scratch, longer'.
+
     Read off between the stored sizes on a logarithmic scale; a seed that never got there counts with the largest
-    size. The interval is that of the logarithm.
+    size, and one that is better with the smallest counts with that. The interval is that of the logarithm.
     """
     level = _by_seed(rows, network=COURSE, source=source, target=target, method=method, per_class=per_class)
-    scratch = stats.select(rows, network=COURSE, target=target, method="scratch")
+    scratch = stats.select(rows, network=COURSE, target=target, method=over)
     curves = scratch.pivot_table(index="seed", columns="per_class", values="test")
     _same_seeds(level, curves)
     # A draw can be unlucky: the best so far makes the curve rise, so that it crosses a level once.
