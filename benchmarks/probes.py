@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from transfer_utils import features, probes, tradeoffs
@@ -60,7 +61,8 @@ def _scikit_learn(x: Tensor, y: Tensor, penalty: float) -> tuple[LogisticRegress
     """The same problem: scikit-learn's C is the weight of the summed loss against half the squared norm."""
     centre = x.mean(0)
     scale = (x - centre).square().mean().sqrt()
-    with warnings.catch_warnings():
+    # One thread: with more, its many small products wait for each other and take several times as long.
+    with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model = LogisticRegression(C=1 / (len(x) * penalty), max_iter=1000)
         return model.fit(((x - centre) / scale).numpy(), y.numpy()), centre, scale

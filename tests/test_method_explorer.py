@@ -43,7 +43,7 @@ def test_keys_choose_a_setting_and_the_pick_is_marked(methods):
     sliders[2].focus()
     methods.keyboard.press("ArrowRight")
     assert ", 20 photos per class. Best on valid photos: " in sentence(methods)
-    names = methods.locator(".tl-explorer svg text[font-weight='700']").all_inner_texts()
+    names = methods.locator(".tl-explorer svg text[font-weight='700']").all_text_contents()
     assert len(names) == 2  # its name, and what it costs
     assert f"We would take {names[0]}" in sentence(methods)
 

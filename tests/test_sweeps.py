@@ -215,6 +215,14 @@ def test_a_second_sweep_of_the_same_file_is_refused(tmp_path):
     assert sweep(path, stub_jobs.measure, jobs(log), workers=1).equals(first)
 
 
+def test_a_run_without_rows_is_a_failed_run(tmp_path):
+    rows = sweep(tmp_path / "rows.csv", stub_jobs.nothing, [{"seed": 0}], workers=1)
+    assert (
+        failures(rows)["error"].item()
+        == "ValueError: nothing() returned no rows; it must return a list of at least one."
+    )
+
+
 # --- processes that are killed --------------------------------------------------------------------------------------
 
 NUMBERS = range(40)

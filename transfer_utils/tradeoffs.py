@@ -43,14 +43,8 @@ KEYS = ["network", "source", "target", "method", "per_class", "seed"]
 
 def training_jobs() -> list[Row]:
     """Every run that trains, in the order of a sweep."""
-    starts = [
-        (COURSE, "scratch"),
-        *((COURSE, source) for source in SOURCES),
-        (IMAGENET, "scratch"),
-        (IMAGENET, "imagenet"),
-    ]
     jobs = []
-    for (network, source), (tuned, method) in product(starts, RATES):
+    for (network, source), (tuned, method) in product(STARTS, RATES):
         if network != tuned or (source == "scratch") != (method == "scratch"):
             continue
         for target, size, seed in product(TARGETS, EPOCHS[network], SEEDS):
