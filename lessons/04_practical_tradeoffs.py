@@ -543,9 +543,9 @@ checks.self_test("04", "b", "a", "c")
 
 # %% tags=["result"]
 result(
-    photos_needed=needed["animals"].mean,
-    needed=needed["animals"],
+    full_gain_20=accuracy["animals"].mean,
     gain_20=accuracy["animals"],
+    needed=needed["animals"],
     hurts=sum(gain.verdict == "less" for gain in found["scratch"].values()),
     deviation=off.mean(),
     quick=run.quick,
