@@ -63,11 +63,15 @@ def say(what: str, milliseconds: list[float]) -> None:
 
 def explorer(page, which: int, name: str) -> None:
     """Fifty key presses on the first two sliders of an explorer."""
-    page.evaluate(WATCH_EXPLORER, which)
     sliders = page.locator(".tl-explorer").nth(which).locator("input[type=range]")
+    for i in range(2):
+        sliders.nth(i).focus()
+        page.keyboard.press("Home")  # from here every press changes something
+    page.wait_for_timeout(500)
+    page.evaluate(WATCH_EXPLORER, which)
     for press in range(50):
         sliders.nth(press % 2).focus()
-        page.keyboard.press("ArrowRight" if press // 2 % 2 else "ArrowLeft")
+        page.keyboard.press("ArrowLeft" if press // 2 % 2 else "ArrowRight")
         page.wait_for_function(f"window.times.length > {press}", timeout=10_000)
     say(f"{name} explorer: key press to new picture", page.evaluate("window.times"))
 
