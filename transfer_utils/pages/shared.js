@@ -10,6 +10,7 @@ const SHARED_STYLE = `
 .tl-widget input[type=range] { width: 100%; accent-color: #0072B2; }
 .tl-widget svg { width: 100%; height: auto; display: block; }
 .tl-widget svg text { font: 12px system-ui, "DejaVu Sans", sans-serif; fill: currentColor; }
+.tl-widget svg text[font-weight="700"] { font-weight: 700; }
 .tl-widget .tl-axis { stroke: currentColor; opacity: .45; fill: none; }
 .tl-widget .tl-grid { stroke: currentColor; opacity: .13; }
 `;
