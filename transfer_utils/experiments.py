@@ -104,7 +104,7 @@ def lesson02(seed: int) -> list[Row]:
             few = place < per_class
             fitted = probes.best_probe(banks[0][stage][few], drawn.labels[few], banks[1][stage], valid.labels)
             scores = fitted.accuracy(banks[1][stage], valid.labels), fitted.accuracy(banks[2][stage], test.labels)
-            rows.append({"stage": stage, "per_class": per_class, **_row(*scores, None, penalty=fitted.penalty)})
+            rows.append({"stage": stage, "per_class": per_class, **result_row(*scores, None, penalty=fitted.penalty)})
     return rows
 
 
@@ -210,7 +210,7 @@ def _probe_row(backbone: StagedModel, few: ImageSet, valid: ImageSet, test: Imag
     probe = probes.best_probe(bank, few.labels, valid_bank, valid.labels)
     seconds = time.perf_counter() - started
     scores = probe.accuracy(valid_bank, valid.labels), probe.accuracy(test_bank, test.labels)
-    return _row(*scores, seconds, rate=None, head_ratio=None, epochs=1)
+    return result_row(*scores, seconds, rate=None, head_ratio=None, epochs=1)
 
 
 def _best_of(build, recipes: list[Recipe], few, valid, test, size: int, seed: int, watched=None) -> Row:
@@ -230,10 +230,10 @@ def _best_of(build, recipes: list[Recipe], few, valid, test, size: int, seed: in
         tried.append((accuracy(model, valid, size), seconds, model, recipe, int(history["epoch"].max())))
     best_valid, seconds, model, recipe, epochs = max(tried, key=lambda run: run[0])
     chosen = {"rate": recipe.rate, "head_ratio": recipe.head_ratio, "epochs": epochs}
-    return _row(best_valid, accuracy(model, test, size), seconds, **chosen)
+    return result_row(best_valid, accuracy(model, test, size), seconds, **chosen)
 
 
-def _row(valid: float, test: float, seconds: float | None, **chosen) -> Row:
+def result_row(valid: float, test: float, seconds: float | None, **chosen) -> Row:
     row = {"valid": round(valid, 4), "test": round(test, 4)}
     if seconds is not None:
         row["seconds"] = round(seconds, 2)

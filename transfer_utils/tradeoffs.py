@@ -12,7 +12,16 @@ from transfer_utils import backbones, checkpoints, costs, features, probes
 from transfer_utils.augment import VIEWS
 from transfer_utils.backbones import StagedModel
 from transfer_utils.data import ImageSet
-from transfer_utils.experiments import EPOCHS_FOR, METHODS, SEEDS, checkpoint_folder, splits, with_epochs
+from transfer_utils.experiments import (
+    EPOCHS_FOR,
+    METHODS,
+    SEEDS,
+    Phase,
+    checkpoint_folder,
+    result_row,
+    splits,
+    with_epochs,
+)
 from transfer_utils.freezing import freeze
 from transfer_utils.sources import SOURCES, TARGETS
 from transfer_utils.sweeps import Row
@@ -72,11 +81,11 @@ def trained(network: str, source: str, target: str, method: str, per_class: int,
     """
     train_photos, valid, test = splits(TARGETS[target])
     few, watched = train_photos.take(per_class, seed), valid.take(WATCHED)
-    epochs = EPOCHS[network][per_class] * (LONGER if method == "scratch, longer" else 1)
-    batch, size = _batch(per_class), PIXELS[network]
+    plan, batch, size = _plan(network, method, per_class), _batch(per_class), PIXELS[network]
+    epochs = sum(share for _, share in plan)
     model = start(network, source, seed, len(test.classes))
     looks, looks_in_all, seconds, epoch = [], LOOKS[network], 0.0, 0
-    for phase, share in with_epochs(_phases(method), epochs):
+    for phase, share in plan:
         freeze(model, phase.through)
         recipe = Recipe(share, phase.rate or rate, batch=batch, seed=seed, fixed_views=True, **phase.changes)
         started = time.perf_counter()
@@ -90,9 +99,8 @@ def trained(network: str, source: str, target: str, method: str, per_class: int,
                 started = time.perf_counter()
         seconds += time.perf_counter() - started
     flops, memory = _costs(network, method, len(test.classes), per_class)
-    scores = {"valid": accuracy(model, valid, size), "test": accuracy(model, test, size)}
-    row = {name: round(score, 4) for name, score in scores.items()} | {"seconds": round(seconds, 2)}
-    return [{**row, "looks": " ".join(looks), "flops": flops, "memory_mb": memory, "photos": _digest(few)}]
+    row = result_row(accuracy(model, valid, size), accuracy(model, test, size), seconds, looks=" ".join(looks))
+    return [{**row, "flops": flops, "memory_mb": memory, "photos": _digest(few)}]
 
 
 def probed(network: str, source: str, target: str, method: str, seed: int) -> list[Row]:
@@ -109,9 +117,8 @@ def probed(network: str, source: str, target: str, method: str, seed: int) -> li
         probe = probes.best_probe(bank, few.labels.repeat(VIEWS), valid_bank, valid.labels)
         seconds = time.perf_counter() - started
         flops, memory = _costs(network, method, len(test.classes), per_class)
-        scores = {"valid": probe.accuracy(valid_bank, valid.labels), "test": probe.accuracy(test_bank, test.labels)}
-        row = {"per_class": per_class, "penalty": probe.penalty, "seconds": round(seconds, 2)}
-        row |= {name: round(score, 4) for name, score in scores.items()}
+        scores = probe.accuracy(valid_bank, valid.labels), probe.accuracy(test_bank, test.labels)
+        row = {"per_class": per_class, "penalty": probe.penalty, **result_row(*scores, seconds)}
         rows.append({**row, "flops": flops, "memory_mb": memory, "photos": _digest(few)})
     return rows
 
@@ -152,8 +159,11 @@ def _job(network, source, target, method, per_class, seed, rate) -> Row:
     return dict(zip((*KEYS, "rate"), (network, source, target, method, per_class, seed, rate), strict=True))
 
 
-def _phases(method: str):
-    return METHODS["scratch" if method == "scratch, longer" else method]
+def _plan(network: str, method: str, per_class: int) -> list[tuple[Phase, int]]:
+    """The phases of a method, each with its epochs."""
+    if method == "scratch, longer":
+        return with_epochs(METHODS["scratch"], LONGER * EPOCHS[network][per_class])
+    return with_epochs(METHODS[method], EPOCHS[network][per_class])
 
 
 def _batch(per_class: int) -> int:
@@ -169,9 +179,8 @@ def _costs(network: str, method: str, classes: int, per_class: int) -> tuple[int
         freeze(model, model.stages[-2])
         bank = 4 * VIEWS * photos * model.head.in_features
         return costs.prefix_flops(model, size) * VIEWS * photos, round((costs.weight_bytes(model) + bank) / 1e6)
-    epochs = EPOCHS[network][per_class] * (LONGER if method == "scratch, longer" else 1)
     flops, memory = 0, 0
-    for phase, share in with_epochs(_phases(method), epochs):
+    for phase, share in _plan(network, method, per_class):
         freeze(model, phase.through)
         flops += photos * (share * costs.step_flops(model, size, 2) // 2 + VIEWS * costs.prefix_flops(model, size))
         memory = max(memory, costs.training_bytes(model, size, _batch(per_class)))
