@@ -384,7 +384,7 @@ checks.pareto_front(front)
 
 # %% [markdown]
 # **Takeaway.** Neither scratch nor full fine-tuning is on the front: something cheaper is at least as good in the mean. A
-# probe costs a twentieth of full fine-tuning and has most of the gain. (Neighbours on the front overlap: five draws do not
+# probe costs least by far, and is clearly ahead of scratch. (Neighbours on the front overlap: five draws do not
 # order all of them.)
 #
 # How much sooner is transfer where scratch ends up? While they trained, all runs looked at the same valid photos now and

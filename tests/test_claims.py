@@ -438,6 +438,8 @@ def test_neither_scratch_nor_full_is_on_the_front_at_20(tradeoff):
     table = guide.advice(tradeoff, "both", "animals", 20).set_index("method")
     front = guide.pareto({name: (line["flops"], line["mean"]) for name, line in table.iterrows()})
     assert front[0] == "linear probe"
+    assert table["flops"].drop("linear probe").min() > 5 * table["flops"]["linear probe"]
+    assert guide.gain(tradeoff, "both", "animals", "linear probe", 20).low > 0
     assert not {"scratch", "scratch, longer", "full"} & set(front)
 
 
