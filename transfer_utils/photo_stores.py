@@ -1,0 +1,101 @@
+"""Photos written into a folder: uploads, under safe names, and the sample that comes with the course."""
+
+import io
+import os
+import tempfile
+import threading
+from itertools import chain, count
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from transfer_utils import data, photo_zips
+from transfer_utils.checkpoints import write_atomically
+from transfer_utils.photo_files import ORIENTATION, safe_name
+from transfer_utils.photo_folders import base_of, class_of
+
+_STORING = threading.Lock()
+
+
+def store(folder: str | Path, class_name: str, file_name: str, content: bytes) -> Path:
+    """Keep one file as folder/class_name/file_name, under safe names, and return its path.
+
+    An equal file that is there already stays alone; a different one gets a neighbour: name-2.jpg. Raises ValueError
+    for an empty class name, or a class folder that leads out of the folder.
+    """
+    root = Path(os.path.expanduser(folder))
+    safe_class, safe_file = safe_name(class_name), safe_name(file_name) or "photo"
+    if not safe_class:
+        raise ValueError(f"store() got the class name {class_name!r}; give the class a name, for example 'cat'.")
+    place = root / safe_class
+    if not place.resolve().is_relative_to(root.resolve()):
+        raise ValueError(f"The class folder {str(place)!r} is a link that leads out of {str(root)!r}. Remove the link.")
+    place.mkdir(parents=True, exist_ok=True)
+    with _STORING:
+        path = _free_or_equal(place / safe_file, content)
+        if not path.is_file():
+            write_atomically(path, content)
+    return path
+
+
+def store_zip(folder: str | Path, content: bytes) -> list[Path]:
+    """Keep every file of a zip of class folders as store does. ValueError for a zip that is unsafe or damaged."""
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place, "upload.zip")
+        path.write_bytes(content)
+        with photo_zips.opened(path) as archive:
+            found = list(photo_zips.members(archive, path))
+            base = base_of([name for name, _ in found])
+            classed = [(class_of(name, base), name, read) for name, read in found]
+            return [store(folder, c, name.rpartition("/")[2], read()) for c, name, read in classed if c]
+
+
+def _free_or_equal(path: Path, content: bytes) -> Path:
+    candidates = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
+    return next(
+        candidate
+        for candidate in chain([path], candidates)
+        if not os.path.lexists(candidate) or (candidate.is_file() and candidate.read_bytes() == content)
+    )
+
+
+def sample(folder: str | Path) -> Path:
+    """Write a small folder of photos of cats, dogs and horses, with some awkward files; what exists stays."""
+    root = Path(os.path.expanduser(folder))
+    for name, content in _sample_files().items():
+        path = root / name
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, content)
+    return root
+
+
+def _sample_files() -> dict[str, bytes]:
+    photos = data.load("cifar10_photos", "train")
+    pictures = {
+        name: [Image.fromarray(pixels.permute(1, 2, 0).numpy()) for pixels in photos.only(name).images[:43]]
+        for name in ("cat", "dog", "horse")
+    }
+    files = {
+        f"{name}/{name}-{number:02}.png": _encoded(picture)
+        for name, all_of_it in pictures.items()
+        for number, picture in enumerate(all_of_it[:40], 1)
+    }
+    side = Image.Exif()
+    side[ORIENTATION] = 6
+    files["cat/copy-of-cat-01.png"] = files["cat/cat-01.png"]
+    files["dog/small-dog-02.jpg"] = _encoded(pictures["dog"][1].resize((24, 24)), "JPEG", quality=80)
+    files["dog/dog-41-grey.png"] = _encoded(pictures["dog"][40].convert("L"))
+    files["horse/horse-41-on-its-side.png"] = _encoded(
+        pictures["horse"][40].transpose(Image.Transpose.ROTATE_90), exif=side
+    )
+    files["cat/cat-41-cut-off.png"] = _encoded(pictures["cat"][40])[:1000]
+    files["horse/shopping-list.jpg"] = b"apples, bread, milk\n"
+    return files
+
+
+def _encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
