@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from transfer_utils import guide, stats, tradeoffs
+from transfer_utils import features, guide, plots_predictions, stats, tradeoffs
 from transfer_utils.data import ImageSet
 from transfer_utils.widgets import Explorer, explore
 
@@ -119,6 +119,59 @@ def responses(peaks: dict[str, Tensor], photos: ImageSet, channels: int = 6, mos
         return {"sentence": sentence + "row belong to its most frequent class.", "rows": shown}
 
     return explore("What each stage responds to", {"stage": names}, frame, images=photos.images[used])
+
+
+def heat(photos: ImageSet, shares: Tensor, maps: Tensor) -> Explorer:
+    """Photo by class asked about: the photo, and beside it where the network finds what speaks for that class.
+
+    shares: its probability of each class, (N, C). maps: grad_cam of each photo for each class, (N, C, h, w).
+    """
+    count, classes = shares.shape
+    overlays = [plots_predictions.heated(photos.images, maps[:, c]) for c in range(classes)]
+    tiles = torch.cat([photos.images, *overlays])
+    names = [f"{i + 1}: {photos.classes[label]}" for i, label in enumerate(photos.labels)]
+
+    def frame(i: int, c: int) -> dict[str, Any]:
+        true, taken = photos.classes[photos.labels[i]], photos.classes[shares[i].argmax()]
+        sentence = (
+            f"Photo {i + 1} is of class {true}; the network says {taken} ({shares[i].max():.0%}). Bright in the second "
+            f"picture: what speaks for {photos.classes[c]}, to which it gives {shares[i, c]:.0%}."
+        )
+        words = f"the photo, and the map for {photos.classes[c]}"
+        row = {"label": f"for {photos.classes[c]}", "words": words, "tiles": [i, (c + 1) * count + i], "gap": 1}
+        return {"sentence": sentence, "rows": [row]}
+
+    start = [0, int(shares[0].argmax())]
+    controls = {"photo": names, "class asked about": photos.classes}
+    return explore("Grad-CAM explorer", controls, frame, images=tiles, state=start, shown=190)
+
+
+def mistakes(photos: ImageSet, names: Sequence[str], shares: Tensor, bank: Tensor, count: int = 8) -> Explorer:
+    """The photos whose own class gets the smallest share, worst first, each with the photos most alike.
+
+    names: of the photos' files. shares: probabilities (N, C) of a classifier that had not seen the photo. bank: (N, D).
+    """
+    own = shares.gather(1, photos.labels[:, None]).squeeze(1)
+    worst = own.argsort()[:count].tolist()
+    hits = nearest(bank, worst, count=6).tolist()
+    used = sorted({*worst, *(i for row in hits for i in row)})
+    small = features.resize(photos.images[used], 64)
+
+    def frame(place: int) -> dict[str, Any]:
+        query, near = worst[place], hits[place]
+        true, taken = photos.classes[photos.labels[query]], photos.classes[shares[query].argmax()]
+        others = [c + 1 for c, hit in enumerate(near) if photos.labels[hit] != photos.labels[query]]
+        words = f"{len(near) - len(others)} of the {len(near)} most alike are in its class"
+        told = (
+            f"{taken}, with {shares[query].max():.0%}" if taken != true else f"{true}, but with only {own[query]:.0%}"
+        )
+        sentence = f"{names[query]} is in the folder {true}. The classifier says {told}; {words}."
+        tiles = [used.index(i) for i in (query, *near)]
+        row = {"label": true, "words": words, "tiles": tiles, "gap": 1, "wrong": others}
+        return {"sentence": f"{sentence} Dashed frames mark other classes.", "rows": [row]}
+
+    places = [f"{i + 1} of {len(worst)}" for i in range(len(worst))]
+    return explore("Worst mistakes", {"mistake": places}, frame, images=small, shown=92)
 
 
 def nearest(bank: Tensor, queries: Sequence[int], count: int = 8) -> Tensor:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t
+from scipy.stats import binomtest, t
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,24 @@ class Interval:
     def half(self) -> float:
         """Half the width of the interval."""
         return (self.high - self.low) / 2
+
+
+class Share(Interval):
+    """A share of `n` photos with its 95 % Wilson interval: how far another draw of photos may lie."""
+
+    def __str__(self) -> str:
+        return f"{self.mean:.1%} [{self.low:.1%}, {self.high:.1%}] of {self.n} photos"
+
+
+def share_interval(right: int, n: int) -> Share:
+    """`right` of `n` photos as a share with its 95 % interval. ValueError unless 0 <= right <= n and n >= 1.
+
+    Source: Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953
+    """
+    if not 0 <= right <= n or n < 1:
+        raise ValueError(f"share_interval() got {right} of {n}; it needs at least 1 photo, and 0 to all of them right.")
+    found = binomtest(int(right), int(n)).proportion_ci(method="wilson")
+    return Share(right / n, float(found.low), float(found.high), int(n))
 
 
 def mean_interval(values: Iterable[float], confidence: float = 0.95) -> Interval:

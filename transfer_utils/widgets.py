@@ -105,7 +105,7 @@ class Explorer(PageWidget):
     def picture(self) -> HTML:
         frame, rows, lines = self.frame, self.frame.get("rows", []), self.frame.get("intervals", [])
         heights = [3.2] * bool(self.chart.get("lines")) + [0.4 * len(lines) + 0.8] * bool(lines)
-        heights += [0.62 * len(rows)] * bool(rows)
+        heights += [0.62 * len(rows) * self.sprite.get("shown", 46) / 46] * bool(rows)
         parts = len(heights)
         figure, grid = plt.subplots(
             parts, 1, figsize=(8.5, sum(heights) + 0.5), height_ratios=heights, squeeze=False, layout="constrained"
@@ -171,8 +171,11 @@ class Explorer(PageWidget):
         axes.spines[:].set_visible(False)
 
 
-def sprite(images: Tensor) -> dict[str, Any]:
-    """uint8 photos (N, 3, H, W) as one picture for the page, about half a kilobyte a photo of 32 pixels."""
+def sprite(images: Tensor, shown: int = 46) -> dict[str, Any]:
+    """uint8 photos (N, 3, H, W) as one picture for the page, about half a kilobyte a photo of 32 pixels.
+
+    shown: the side in pixels at which the page draws them.
+    """
     side = images.shape[-1]
     rows = -(-len(images) // SPRITE_COLUMNS)
     sheet = np.zeros((rows * side, SPRITE_COLUMNS * side, 3), dtype=np.uint8)
@@ -182,7 +185,7 @@ def sprite(images: Tensor) -> dict[str, Any]:
     buffer = io.BytesIO()
     Image.fromarray(sheet).save(buffer, format="webp", quality=75)
     url = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
-    return {"url": url, "side": side, "columns": SPRITE_COLUMNS, "rows": rows}
+    return {"url": url, "side": side, "columns": SPRITE_COLUMNS, "rows": rows, "shown": shown}
 
 
 def explore(
@@ -192,13 +195,14 @@ def explore(
     chart: dict[str, Any] | None = None,
     images: Tensor | None = None,
     state: Sequence[int] | None = None,
+    shown: int = 46,
 ) -> Explorer:
     """An explorer whose frame(*positions) is called once for every combination of the controls' options.
 
     controls: {label: options}. frame returns 'sentence', and 'mark' {'line', 'x'} for a chart with lines, 'intervals',
     each {'name', 'mean', 'low', 'high', 'note', 'picked'}, for a chart {'names', 'xlabel', 'low', 'high'}, or 'rows' of
-    photos, each {'label', 'words', 'tiles': positions in images, 'gap': tiles before the gap}. ValueError without
-    options.
+    photos, each {'label', 'words', 'tiles': positions in images, 'gap': tiles before the gap}; shown: the pixels at
+    which the page draws a photo's side. ValueError without options.
     """
     for label, options in controls.items():
         if not options:
@@ -209,6 +213,6 @@ def explore(
         controls=[{"label": label, "options": list(map(str, options))} for label, options in controls.items()],
         frames={",".join(map(str, position)): frame(*position) for position in positions},
         chart=chart or {},
-        sprite={} if images is None else sprite(images),
+        sprite={} if images is None else sprite(images, shown),
         state=list(state or positions[0]),
     )

@@ -64,7 +64,7 @@ function drawIntervals(parent, intervals, chart, sentence) {
 }
 
 function drawTiles(parent, rows, sprite, sentence) {
-  const side = 46, gap = 4, label = 118, across = Math.max(...rows.map((row) => row.tiles.length));
+  const side = sprite.shown, gap = 4, label = 118, across = Math.max(...rows.map((row) => row.tiles.length));
   const width = 860, height = rows.length * (side + gap) + gap;
   const drawn = svg(parent, width, height, rows.map((row) => row.label + ": " + row.words).join(". ") || sentence);
   rows.forEach((row, r) => {
