@@ -10,7 +10,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from transfer_utils import checkpoints
+from transfer_utils import checkpoints, downloads
 from transfer_utils.errors import unknown
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
@@ -120,6 +120,7 @@ def _course_resnet(checkpoint: str, pretrained: bool) -> StagedModel:
     if checkpoint not in checkpoints.shipped():
         raise unknown("backbone", f"course_resnet/{checkpoint}", _known())
     model = course_resnet(len(checkpoints.shipped_card(checkpoint)["classes"]))
+    model.name = f"course_resnet/{checkpoint}"
     return checkpoints.load_shipped(checkpoint, model) if pretrained else model
 
 
@@ -153,8 +154,10 @@ def _lite0_weights(names: list[str]) -> dict[str, Tensor]:
 
 def _torchvision_resnet(name: str) -> Callable[[str, bool], StagedModel]:
     def build(_: str, pretrained: bool) -> StagedModel:
-        weights = torchvision.models.get_model_weights(name).DEFAULT if pretrained else None
-        network: Any = _download(name, lambda: torchvision.models.get_model(name, weights=weights))
+        network: Any = torchvision.models.get_model(name, weights=None)
+        if pretrained:
+            url = torchvision.models.get_model_weights(name).DEFAULT.url
+            network.load_state_dict(_download(name, lambda: downloads.weights(url)))
         stages: OrderedDict[str, nn.Module] = OrderedDict(
             stem=nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool),
             stage1=network.layer1,
@@ -186,9 +189,9 @@ def _timm(name: str, pretrained: bool) -> StagedModel:
     return StagedModel(stages, mean=config["mean"], std=config["std"], name=f"timm/{name}")
 
 
-def _download(name: str, build: Callable[[], nn.Module]) -> nn.Module:
+def _download(name: str, fetch: Callable[[], Any]) -> Any:
     try:
-        return build()
+        return fetch()
     except Exception as error:  # every hub client raises its own kind when the network is not there
         raise RuntimeError(
             f"The weights of {name} could not be loaded ({type(error).__name__}: {error}). Check the network, "

@@ -10,7 +10,7 @@ import torch
 from IPython.display import HTML
 from torch import Tensor, nn
 
-from transfer_utils import backbones, data, features, freezing, guide, probes, stats
+from transfer_utils import backbones, data, evaluation, features, freezing, guide, probes, stats
 from transfer_utils.quizzes import QUIZZES, Question
 
 
@@ -325,6 +325,93 @@ def pareto_front(answer: Callable) -> str:
         if found != expected:
             raise NotYet(f"{name}: the names are right, their order is not.", "cheapest first.")
     return "what is beaten is out, and the rest goes from cheap to dear."
+
+
+# --- lesson 05 ------------------------------------------------------------------------------------------------------
+
+
+@check
+def heat_map(answer: Callable) -> str:
+    """The learner's heat(maps, slopes) weights each map with its mean slope, adds them up, and cuts at zero."""
+    generator = torch.Generator().manual_seed(0)
+    maps, slopes = (torch.randn(2, 6, 3, 3, generator=generator) for _ in range(2))
+    found = answer(maps.clone(), slopes.clone())
+    _filled(found, answer, "return a tensor (N, h, w).")
+    weight = slopes.mean((2, 3), keepdim=True)
+    expected = (weight * maps).sum(1).relu()
+    if found.shape != expected.shape:
+        raise NotYet(
+            f"heat returned a tensor {tuple(found.shape)} for maps {tuple(maps.shape)}; it should be (2, 3, 3).",
+            "slopes.mean((2, 3), keepdim=True) is one weight per channel; sum(1) adds the channels up.",
+        )
+    if torch.allclose(found, (weight * maps).sum(1), atol=1e-4):
+        raise NotYet("some places are negative.", "what speaks against the class counts as zero: relu().")
+    if torch.allclose(found, (slopes * maps).sum(1).relu(), atol=1e-4):
+        raise NotYet("each place has a weight of its own.", "average the slopes over positions first.")
+    if not torch.allclose(found, expected, atol=1e-4):
+        raise NotYet("the numbers differ from ours.", "weight * maps, summed over channels, then relu().")
+    return "one weight per channel, added up, and only what speaks for the class."
+
+
+@check
+def best_temperature(answer: Callable) -> str:
+    """The learner's temperature(logits, labels) has the smallest cross-entropy, of a few that are tried."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(3, (300,), generator=generator)
+    honest = torch.randn(300, 3, generator=generator)
+    honest[torch.arange(300), labels] += 1.0
+    for factor in (4.0, 0.5):
+        found = answer(honest * factor, labels)
+        _filled(found, answer, "return the temperature.")
+        ours = evaluation.temperature(honest * factor, labels)
+        if abs(float(found) / ours - 1) > 0.15:
+            raise NotYet(
+                f"logits that are {factor} times as large as honest ones gave {float(found):.2f}; we get {ours:.2f}.",
+                "divide the logits by each candidate, take cross_entropy(logits / t, labels), keep the smallest.",
+            )
+    return "logits that are too sure get a temperature above 1, timid ones a temperature below 1."
+
+
+# --- lesson 07 ------------------------------------------------------------------------------------------------------
+
+
+@check
+def balanced_accuracy(answer: Callable) -> str:
+    """The learner's balanced(labels, predicted) averages the accuracy of each class."""
+    labels = torch.tensor([0] * 8 + [1] * 2)
+    predicted = torch.tensor([0] * 8 + [0, 1])
+    found = answer(labels.clone(), predicted.clone())
+    _filled(found, answer, "return one number between 0 and 1.")
+    if abs(float(found) - 0.9) < 1e-4:
+        raise NotYet("0.9 is the share of all photos.", "take the accuracy of each class first, then their mean.")
+    if abs(float(found) - 0.75) > 1e-4:
+        raise NotYet(
+            f"8 of 8 and 1 of 2 gave {float(found):.3f}; we get 0.750.",
+            "for each class: (predicted[labels == c] == c).float().mean()",
+        )
+    if abs(float(answer(torch.tensor([0, 0, 2]), torch.tensor([0, 1, 2]))) - 0.75) > 1e-4:
+        raise NotYet("a class without photos is counted.", "go over labels.unique().")
+    return "each class counts the same, however few photos it has."
+
+
+@check
+def parts_without_leaks(answer: Callable) -> str:
+    """The learner's parts(groups, count) deals photos into parts so that near-duplicates stay together."""
+    groups = torch.tensor([0, 1, 1, 2, 3, 3, 3, 4, 5, 6])
+    found = answer(groups.clone(), 3)
+    _filled(found, answer, "return one part number for each photo.")
+    found = torch.as_tensor(found)
+    if found.shape != groups.shape:
+        raise NotYet(f"parts returned {tuple(found.shape)}; there are {len(groups)} photos.", "one number per photo.")
+    for group in groups.unique():
+        if len(found[groups == group].unique()) > 1:
+            raise NotYet(
+                f"the near-duplicates of group {int(group)} are in parts {found[groups == group].tolist()}.",
+                "deal the groups, not the photos: every photo gets its group's part.",
+            )
+    if set(found.tolist()) != {0, 1, 2}:
+        raise NotYet(f"the parts are {sorted(set(found.tolist()))}; we asked for 0, 1 and 2.", "remainder: % count.")
+    return "near-duplicates stay together, so no photo is judged by a classifier that has seen its twin."
 
 
 # --- self-tests -----------------------------------------------------------------------------------------------------

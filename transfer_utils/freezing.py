@@ -23,6 +23,18 @@ def freeze(model: StagedModel, through: str | None) -> StagedModel:
     return model
 
 
+def hold_statistics(model: nn.Module) -> nn.Module:
+    """Hold the stored statistics of every batch-norm for good, and let its weights train; returns the model.
+
+    What fine-tuning on few photos needs: statistics of small batches blur what pretraining stored. Source:
+    https://keras.io/guides/transfer_learning/
+    """
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            _stay(module)
+    return model
+
+
 def frozen_through(model: StagedModel) -> str | None:
     """The last stage of the frozen prefix, or None when the first stage trains."""
     frozen = None
@@ -35,9 +47,13 @@ def frozen_through(model: StagedModel) -> str | None:
 
 def _hold(stage: nn.Module, training: bool) -> None:
     stage.requires_grad_(False)
-    stage.eval()
-    # model.train() calls train() on every stage; an own answer on the stage is what makes the promise last.
-    stage.train = MethodType(_stay_in_eval, stage)  # type: ignore[method-assign]
+    _stay(stage)
+
+
+def _stay(module: nn.Module) -> None:
+    module.eval()
+    # model.train() calls train() on every module; an own answer on the module is what makes the promise last.
+    module.train = MethodType(_stay_in_eval, module)  # type: ignore[method-assign]
 
 
 def _release(stage: nn.Module, training: bool) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 MOST_STEPS, TOLERANCE = 1000, 1e-7  # the tolerance is on twice the loss that a step may still win
@@ -20,6 +20,14 @@ class Probe:
     centre: Tensor
     scale: Tensor
     penalty: float
+
+    def linear(self) -> nn.Linear:
+        """The same classifier as a layer that reads features as they are: a head for the backbone."""
+        head = nn.Linear(*self.weight.shape)
+        with torch.no_grad():
+            head.weight.copy_(self.weight.T / self.scale)
+            head.bias.copy_(self.bias - (self.centre / self.scale) @ self.weight)
+        return head
 
     def predict(self, features: Tensor) -> Tensor:
         """Predicted label of each row of features (N, D): int64 (N,)."""

@@ -158,4 +158,62 @@ QUIZZES: dict[str, tuple[Question, ...]] = {
             2,
         ),
     ),
+    "05": (
+        Question(
+            "Fine-tuning ends below the frozen network with the same photos. Where do we look first?",
+            (
+                ("The number of epochs: more of them.", "More steps go further in the same wrong direction."),
+                ("Batch-norm's statistics, then the backbone's rate.", "Both can spoil what pretraining stored."),
+                ("The architecture: a larger network.", "The frozen network was good; the training spoiled it."),
+            ),
+            1,
+        ),
+        Question(
+            "A network is right in 80 % of its answers, and says 95 % on average. What does a temperature of 2 change?",
+            (
+                ("Its answers become better.", "The largest logit stays the largest: every answer is the same."),
+                ("Its probabilities move closer to what is true.", "Dividing logits makes it less sure, not wiser."),
+                ("Nothing, since all logits shrink alike.", "The answers stay, but softmax gives other probabilities."),
+            ),
+            1,
+        ),
+        Question(
+            "A Grad-CAM map glows on the deer's forest, not on the deer. What have we learned?",
+            (
+                ("What speaks for deer in this network lies there.", "It may have learned forests along with deer."),
+                ("The network is broken.", "It may answer well as long as deer come with forests."),
+                ("Grad-CAM does not work at this stage.", "It shows what it shows; cover the place and see."),
+            ),
+            0,
+        ),
+    ),
+    "07": (
+        Question(
+            "A folder holds three copies of most photos, slightly cropped. Cross-validation says 99 %. Why so much?",
+            (
+                ("The classifier is that good.", "It has seen a copy of nearly every photo that it is asked about."),
+                ("Copies of one photo are in different parts.", "Near-duplicates must stay together."),
+                ("Cropping makes photos easier.", "Perhaps, but remembering a copy is easier still."),
+            ),
+            1,
+        ),
+        Question(
+            "Cross-validation gives 85 % [77 %, 91 %] on 100 photos. What do we expect on our friend's photos?",
+            (
+                ("Between 77 % and 91 %.", "That is for photos like those in the folder. Hers may differ."),
+                ("85 %.", "Another 100 photos of the same kind would already give another number."),
+                ("Perhaps less, until we have measured it.", "Another camera, place or season is another task."),
+            ),
+            2,
+        ),
+        Question(
+            "We show a cup to a classifier of cats and dogs. It says dog, with 97 %. What is wrong?",
+            (
+                ("Nothing: it must choose one of its classes.", "Its probability is only among cats and dogs."),
+                ("Its temperature.", "A calibrated classifier is calibrated on cats and dogs, not on cups."),
+                ("It needs more photos of dogs.", "However many it has, a cup is neither."),
+            ),
+            0,
+        ),
+    ),
 }
