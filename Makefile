@@ -30,8 +30,8 @@ notebooks: $(READY)  ## rebuild notebooks/ from lessons/, with outputs
 checkpoints: $(READY)  ## pretrain the course ResNets that are missing: seeds 1 to 4 (about 20 minutes on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/python data/make_checkpoints.py
 
-results: $(READY)  ## run the experiments behind the stored rows again (about two hours on two cores)
-	OMP_NUM_THREADS=1 $(BIN)/python data/make_results.py lesson00 lesson01 lesson02 lesson03
+results: $(READY)  ## run the experiments behind the stored rows again (about three hours on two cores)
+	OMP_NUM_THREADS=1 $(BIN)/python data/make_results.py lesson00 lesson01 lesson02 lesson03 lesson05 lesson07
 
 sweep: checkpoints  ## run the grid of lesson 4 again, resumable (about 80 minutes on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/python data/make_results.py sweep similarity
@@ -39,9 +39,10 @@ sweep: checkpoints  ## run the grid of lesson 4 again, resumable (about 80 minut
 sweep-check: checkpoints  ## run 20 random rows of the grid again and compare
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/sweep_check.py
 
-bench: $(READY)  ## time sweeps and probes side by side with the plain way (five minutes)
+bench: $(READY)  ## time sweeps and probes side by side with the plain way, and a folder of photos (six minutes)
 	$(BIN)/python benchmarks/sweeps.py
 	$(BIN)/python benchmarks/probes.py
+	$(BIN)/python benchmarks/folders.py
 
 bench-widgets: $(READY)  ## time how fast the widgets answer in a real browser (two minutes)
 	$(BIN)/python benchmarks/widgets.py

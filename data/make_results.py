@@ -1,17 +1,17 @@
 """Rebuild the stored rows in data/results/ (`make results`, `make sweep`).
 
-usage: python data/make_results.py lesson00 | lesson01 | lesson02 | lesson03 | sweep | similarity ...
+usage: python data/make_results.py NAME ...      for example: lesson00 sweep; an unknown name lists all
 
 Finished runs are kept in build/results/ as they come, so an interrupted call goes on where it stopped;
-`make clean` starts over. All but lesson00 and lesson02 need the checkpoints of `make checkpoints`. Test photos are
-read once per row. Nothing is written to data/results/ while a run's row is an error.
+`make clean` starts over. lesson01, lesson03, sweep and similarity need the checkpoints of `make checkpoints`. Test
+photos are read once per row. Nothing is written to data/results/ while a run's row is an error.
 """
 
 import sys
 from itertools import product
 from pathlib import Path
 
-from transfer_utils import embedded, experiments, similarity, tradeoffs
+from transfer_utils import classic, embedded, experiments, promises, similarity, tradeoffs
 from transfer_utils.errors import unknown
 from transfer_utils.experiments import SEEDS
 from transfer_utils.sweeps import Row, failures, sweep
@@ -36,6 +36,8 @@ SWEEPS = {  # name: the functions that make its rows, each with its jobs
     "lesson03": {
         experiments.lesson03: jobs(LESSON03, (20, 5)) + jobs(AGAINST_OVERFITTING, (5,)) + jobs(LESSON03, (100,))
     },
+    "lesson05": {classic.rows: classic.jobs()},
+    "lesson07": {promises.rows: promises.jobs()},
     "sweep": {tradeoffs.probed: tradeoffs.probe_jobs(), tradeoffs.trained: tradeoffs.training_jobs()},
     "similarity": {similarity.probed: similarity.jobs()},
 }

@@ -231,6 +231,8 @@ result(pretrained_10=pretrained, scratch_10=from_scratch, gain_10=gain, quick=ru
 # | **2** feature extraction | How far do frozen features go? |
 # | **3** fine-tuning | Which layers should move, and how fast? |
 # | **4** practical trade-offs | When does it pay, and what does it cost? |
+# | **5** the classic recipe | ResNet50 to ten classes: how does it go, end to end? |
+# | **7** your own photos | What about mine? |
 #
 # ## References
 #

@@ -474,8 +474,8 @@ for target in TARGETS:
 # **Takeaway.** The largest gains of this lesson, over a twin that a few epochs hardly move from guessing. (Lesson 0 gave such a
 # twin more time.) And a warning: with our recipe, *head, then full* ends below the probe, at every size. Why? The head's
 # own phase is short; batch-norm takes its statistics from a handful of photos; and mostly the largest of the three rates
-# was chosen, so another might do better. We did not test which it is. Compare with the probe before you trust a fine-tuned
-# network. (All five draws share this one pretrained network.)
+# was chosen, so another might do better. We did not test which it is here; lesson 5 tests the
+# second. Compare with the probe before you trust a fine-tuned network. (All five draws share this one pretrained network.)
 #
 # ## A decision guide
 #

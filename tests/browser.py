@@ -9,13 +9,16 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import nbformat
 import pytest
 from playwright.sync_api import Page, sync_playwright
+
+import notebooks
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # Without these, Chromium looks for updates and hosts of its own on a network that may not be there.
@@ -79,6 +82,26 @@ def page() -> Iterator[Page]:
             yield browser.new_page(viewport={"width": 1280, "height": 1000})
         finally:
             browser.close()
+
+
+@contextmanager
+def quick_lesson(name: str, folder: Path, config: Path, app: str = "lab", cells: Sequence[str] = ()) -> Iterator[Page]:
+    """A lesson as shipped, run from start to end in a quick run, with cells of our own behind it.
+
+    The page has `problems` (what went wrong in it), `server` and `notebook`.
+    """
+    require_chromium()
+    lesson = notebooks.shipped(name)
+    lesson.cells += [nbformat.v4.new_code_cell(source) for source in cells]
+    nbformat.write(lesson, folder / "lesson.ipynb")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COURSE_QUICK", "1")
+        patch.setenv("OMP_NUM_THREADS", "1")
+        with jupyter(folder, config, app) as server, page() as opened:
+            opened.problems, opened.server, opened.notebook = [], server, folder / "lesson.ipynb"
+            opened.on("pageerror", lambda error: opened.problems.append(str(error)))
+            run_all(opened, server, "lesson.ipynb")
+            yield opened
 
 
 def run_all(page: Page, server: Server, notebook: str, seconds: float = 600) -> None:

@@ -133,6 +133,11 @@ def test_shipped_course_resnet(name):
     assert all(torch.equal(tensor, expected[key]) for key, tensor in model.state_dict().items())
 
 
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_course_resnet_knows_the_name_that_loads_it(name):
+    assert load_backbone(load_backbone(f"course_resnet/{name}").name).name == f"course_resnet/{name}"
+
+
 def test_course_resnet_without_its_weights():
     first, second = (load_backbone("course_resnet/both", pretrained=False) for _ in range(2))
     assert not torch.equal(first.head.weight, second.head.weight)
@@ -282,15 +287,17 @@ def test_timm_model_without_one_linear_head_is_refused():
 @pytest.mark.parametrize(
     ("name", "place"),
     [
-        ("resnet18", (torchvision.models, "get_model")),
-        ("resnet50", (torchvision.models, "get_model")),
+        ("resnet18", (backbones.downloads, "weights")),
+        ("resnet50", (backbones.downloads, "weights")),
         ("timm/convnext_atto", (timm, "create_model")),
     ],
 )
 @pytest.mark.parametrize("failure", [OSError("no route to host"), ValueError("a hub client's own complaint")])
 def test_weights_that_cannot_be_downloaded(monkeypatch, name, place, failure):
-    def no_network(*_, **options):
-        assert options.get("pretrained") or options.get("weights")
+    """Which weights are asked for, and how they come: see test_downloads.py."""
+
+    def no_network(*url, **options):
+        assert options.get("pretrained") or url
         raise failure
 
     monkeypatch.setattr(*place, no_network)
@@ -298,16 +305,3 @@ def test_weights_that_cannot_be_downloaded(monkeypatch, name, place, failure):
         load_backbone(name)
     assert name.removeprefix("timm/") in str(error.value)
     assert str(failure) in str(error.value)
-
-
-@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
-def test_pretrained_asks_for_the_default_weights(monkeypatch, name):
-    asked = []
-
-    def get_model(name, weights):
-        asked.append(weights)
-        return getattr(torchvision.models, name)(weights=None)
-
-    monkeypatch.setattr(torchvision.models, "get_model", get_model)
-    load_backbone(name)
-    assert asked == [torchvision.models.get_model_weights(name).DEFAULT]

@@ -5,12 +5,9 @@ import json
 from pathlib import Path
 
 import browser
-import nbformat
 import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-
-import notebooks
 
 ROOT = Path(__file__).parent.parent
 ARTEFACTS = ROOT / "build" / "screenshots"
@@ -52,20 +49,9 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module", params=["lab", "notebook"])
 def opened(request, tmp_path_factory):
     """Lesson 03, run from start to end in a quick run, with three cells of our own behind it."""
-    browser.require_chromium()
-    folder = tmp_path_factory.mktemp(request.param)
-    lesson = notebooks.shipped("03_fine_tuning")
-    lesson.cells += [nbformat.v4.new_code_cell(source) for source in (COUNT, BREAK, REPORT)]
-    nbformat.write(lesson, folder / "lesson.ipynb")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COURSE_QUICK", "1")
-        patch.setenv("OMP_NUM_THREADS", "1")
-        config = tmp_path_factory.mktemp("config")
-        with browser.jupyter(folder, config, request.param) as server, browser.page() as page:
-            page.problems, page.server, page.notebook = [], server, folder / "lesson.ipynb"
-            page.on("pageerror", lambda error: page.problems.append(str(error)))
-            browser.run_all(page, server, "lesson.ipynb")
-            yield page
+    folder, config = tmp_path_factory.mktemp(request.param), tmp_path_factory.mktemp("config")
+    with browser.quick_lesson("03_fine_tuning", folder, config, request.param, (COUNT, BREAK, REPORT)) as page:
+        yield page
 
 
 def control(page, name):

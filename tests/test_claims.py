@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from transfer_utils import augment, data, guide, similarity, stats, tradeoffs
+from transfer_utils import augment, classic, data, guide, similarity, stats, tradeoffs
 from transfer_utils.experiments import PROBE_SIZES, SEEDS, TRIED_RATES
 
 
@@ -32,6 +32,7 @@ def mean(rows, value="test", **where):
         ("lesson00", ["method", "per_class"]),
         ("lesson01", ["method", "per_class"]),
         ("lesson02", ["stage", "per_class"]),
+        ("lesson05", ["method", "per_class"]),
         ("lesson03", ["method", "per_class", "rate"]),
     ],
 )
@@ -501,3 +502,67 @@ def test_three_stored_rows_come_out_again(runs):
         assert again["flops"] == row["flops"]
         off += [abs(again[name] - row[name]) for name in ("valid", "test")]
     assert sum(off) / len(off) <= 0.04
+
+
+# --- lesson 05 ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("per_class", [20, 50])
+def test_moving_statistics_end_below_the_frozen_network(per_class):
+    rows = data.results("lesson05")
+    assert stats.paired_difference(rows, "fine-tuned, statistics move", "frozen", per_class=per_class).high < 0
+    assert stats.paired_difference(rows, "fine-tuned", "frozen", per_class=per_class).low > 0
+
+
+def test_each_part_of_the_recipe_had_the_same_choice_of_rates_and_seeds():
+    rows = data.results("lesson05").query("per_class == 20 and method != 'frozen'")
+    assert set(rows.groupby("method")["seed"].apply(tuple)) == {(0, 1, 2, 3, 4)}
+    assert set(rows["rate"]) <= set(classic.RATES)
+
+
+# --- lesson 07 ------------------------------------------------------------------------------------------------------
+
+
+def promise(method: str, per_class: int) -> pd.DataFrame:
+    return stats.select(data.results("lesson07"), method=method, per_class=per_class)
+
+
+@pytest.mark.parametrize("per_class", [10, 40])
+@pytest.mark.parametrize("method", ["photos", "with copies, kept together"])
+def test_on_average_the_promise_is_true(method, per_class):
+    rows = promise(method, per_class)
+    assert stats.mean_interval(rows["promised"] - rows["accuracy"]).verdict == "cannot tell"
+
+
+@pytest.mark.parametrize("per_class", [10, 40])
+def test_the_interval_holds_the_truth_about_as_often_as_it_says(per_class):
+    rows = promise("photos", per_class)
+    assert rows["accuracy"].between(rows["low"], rows["high"]).mean() >= 0.9
+    twins = promise("with copies, kept together", per_class)
+    assert twins["accuracy"].between(twins["low"], twins["high"]).mean() <= 0.85
+
+
+def test_a_single_small_folder_may_be_far_off():
+    off = [(rows["promised"] - rows["accuracy"]).abs() for rows in (promise("photos", 10), promise("photos", 40))]
+    assert off[0].max() > 0.1
+    assert off[0].mean() > 2 * off[1].mean()
+
+
+@pytest.mark.parametrize("per_class", [10, 40])
+def test_scattered_copies_promise_too_much(per_class):
+    rows = promise("with copies, scattered", per_class)
+    assert stats.mean_interval(rows["promised"] - rows["accuracy"]).low > 0.08
+
+
+@pytest.mark.parametrize("per_class", [10, 40])
+def test_views_gain_nothing_that_the_rows_can_show(per_class):
+    rows = stats.select(data.results("lesson07"), per_class=per_class)
+    assert stats.paired_difference(rows, "photos and views", "photos", value="accuracy").verdict == "cannot tell"
+
+
+def test_a_warning_is_rare_on_ordinary_photos_and_misses_many_strangers():
+    few, more = promise("photos", 10), promise("photos", 40)
+    for rows in (few, more):
+        assert stats.mean_interval(rows["flagged"]).high < 0.1
+        assert stats.mean_interval(rows["flagged_others"]).high < 0.7
+    assert stats.mean_interval(more["flagged_others"].array - few["flagged_others"].array).low > 0

@@ -11,6 +11,7 @@ from transfer_utils.freezing import (
     freeze,
     frozen_state,
     frozen_through,
+    hold_statistics,
     parameter_groups,
 )
 from transfer_utils.training import Recipe
@@ -161,6 +162,55 @@ def test_a_new_head_trains(tiny):
     model = freeze(tiny(), "pool").new_head(3)
     assert frozen_through(model) == "pool"
     assert all(p.requires_grad for p in model.head.parameters())
+
+
+# --- batch-norm's statistics alone --------------------------------------------------------------------------------
+
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+@pytest.mark.parametrize("again", [lambda model: model.train(), lambda model: freeze(model, None)])
+def test_held_statistics_stay_while_every_weight_trains(tiny, again):
+    model = tiny()
+    assert hold_statistics(model) is model
+    again(model.eval())
+    model.train()
+    before = copy.deepcopy(model.state_dict())
+    learn(model, steps=1)
+    assert set(drift(before, model)) == {name for name in before if not name.endswith(STATISTICS)}
+    assert model.training
+    assert model.stem.training
+    assert not model.stem[1].training
+
+
+def test_held_statistics_outlast_a_frozen_stage(tiny):
+    model = freeze(freeze(hold_statistics(tiny()), "stem"), None)
+    before = copy.deepcopy(model.state_dict())
+    learn(model)
+    moved = set(drift(before, model))
+    assert "stem.1.weight" in moved
+    assert not [name for name in moved if name.endswith(STATISTICS)]
+
+
+def test_held_statistics_do_not_count_as_frozen(tiny):
+    model = hold_statistics(tiny())
+    assert frozen_through(model) is None
+    assert frozen_state(model) == {}
+    assert count_parameters(model, trainable=True) == count_parameters(model)
+
+
+def test_a_deep_copy_keeps_its_statistics_too(tiny):
+    clone = copy.deepcopy(hold_statistics(tiny()))
+    before = copy.deepcopy(clone.state_dict())
+    learn(clone)
+    assert set(drift(before, clone)) == {name for name in before if not name.endswith(STATISTICS)}
+
+
+def test_held_statistics_in_a_real_training(pairs):
+    model = hold_statistics(course_resnet(2))
+    before = copy.deepcopy(model.state_dict())
+    training.fit(model, pairs[0].take(20), None, 32, Recipe(epochs=1), progress=False)
+    assert set(drift(before, model)) == {name for name in before if not name.endswith(STATISTICS)}
 
 
 # --- proof --------------------------------------------------------------------------------------------------------

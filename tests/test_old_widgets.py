@@ -29,7 +29,7 @@ def test_the_widgets_work_headless_with_colabs_versions(colab_widgets):
     check = "import ipywidgets, anywidget; print(ipywidgets.__version__, anywidget.__version__)"
     seen = subprocess.run([sys.executable, "-c", check], env=env, cwd=ROOT, capture_output=True, text=True)
     assert seen.stdout.split() == ["7.7.1", "0.9.21"]
-    tests = ["tests/test_widgets.py", "tests/test_live.py", "tests/test_labs.py"]
+    tests = ["tests/test_widgets.py", "tests/test_live.py", "tests/test_labs.py", "tests/test_uploads.py"]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
     ran = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout[-4000:]

@@ -44,5 +44,5 @@ def test_report_is_silent_about_what_is_fine(tmp_path, monkeypatch):
         "4 photos in 2 classes; 0 files left out.",
         "Photos per class: cat 2, zebra 2.",
         "Sizes: 32 x 32 to 32 x 32 pixels.",
-        "Suggested split: hold out 20 % of the photos.",
+        "Suggested split: hold out 20 % of the photos, or use cross-validation.",
     ]

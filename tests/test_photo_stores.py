@@ -68,7 +68,9 @@ def zip_of(*names: str) -> bytes:
 
 
 def test_a_zip_is_stored_class_by_class(tmp_path):
-    stored = store_zip(tmp_path, zip_of("pets/cat/a.png", "pets/dog/deep/b.png", "pets/loose.png", "pets/.DS_Store"))
+    stored = store_zip(
+        tmp_path, "pets.zip", zip_of("pets/cat/a.png", "pets/dog/deep/b.png", "pets/loose.png", "pets/.DS_Store")
+    )
     assert [path.relative_to(tmp_path).as_posix() for path in stored] == ["cat/a.png", "dog/b.png"]
     assert stored[1].read_bytes() == png(1)
 
@@ -76,5 +78,5 @@ def test_a_zip_is_stored_class_by_class(tmp_path):
 @pytest.mark.parametrize("name", ["../cat/a.png", "/cat/a.png", "C:/cat/a.png"])
 def test_of_a_hostile_zip_nothing_is_stored(tmp_path, name):
     with pytest.raises(ValueError, match="has a name that may lead out of the folder"):
-        store_zip(tmp_path / "mine", zip_of("pets/cat/b.png", name))
+        store_zip(tmp_path / "mine", "pets.zip", zip_of("pets/cat/b.png", name))
     assert not list(tmp_path.rglob("*"))

@@ -120,6 +120,28 @@ def test_scale_of_all_features_does_not_matter():
     torch.testing.assert_close(first.weight, second.weight, atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize("classes", [2, 5])
+def test_a_probe_as_a_layer_is_the_same_classifier(classes):
+    features, labels = blobs(classes)
+    new, _ = blobs(classes, seed=1)
+    probe = linear_probe(features, labels, 0.1)
+    logits = probe.linear()(new)
+    torch.testing.assert_close(logits, ((new - probe.centre) / probe.scale) @ probe.weight + probe.bias)
+    assert torch.equal(logits.argmax(1), probe.predict(new))
+
+
+def test_the_layer_is_a_head_that_can_train_and_leaves_the_probe_alone():
+    features, labels = blobs(3)
+    probe = linear_probe(features, labels)
+    before = [tensor.clone() for tensor in (probe.weight, probe.bias, probe.centre, probe.scale)]
+    head = probe.linear()
+    assert (head.in_features, head.out_features) == (12, 3)
+    cross_entropy(head(features), labels).backward()
+    torch.optim.SGD(head.parameters(), lr=0.1).step()
+    after = (probe.weight, probe.bias, probe.centre, probe.scale)
+    assert all(torch.equal(*pair) for pair in zip(before, after, strict=True))
+
+
 def test_a_stronger_penalty_gives_smaller_weights():
     features, labels = blobs(3)
     norms = [linear_probe(features, labels, penalty).weight.norm().item() for penalty in PENALTIES]

@@ -3,7 +3,16 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from transfer_utils.stats import Interval, mean_interval, paired_difference, select, stack, summarise
+from transfer_utils.stats import (
+    Interval,
+    Share,
+    mean_interval,
+    paired_difference,
+    select,
+    share_interval,
+    stack,
+    summarise,
+)
 
 
 @pytest.fixture
@@ -54,6 +63,63 @@ def test_interval_in_words():
 )
 def test_the_verdict_is_open_while_the_interval_holds_zero(low, high, said):
     assert Interval((low + high) / 2, low, high, 5).verdict == said
+
+
+# --- shares of photos ---------------------------------------------------------------------------------------------
+
+
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """Wilson's formula, written out."""
+    z = scipy.stats.norm.ppf(0.975)
+    share = right / n
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return middle - half, middle + half
+
+
+def test_share_interval_is_wilsons():
+    found = share_interval(8, 10)
+    # by hand, with z = 1.959964: 0.71674 is the middle, and 0.22658 is half the width
+    assert (found.mean, found.low, found.high) == pytest.approx((0.8, 0.49016, 0.94331), abs=2e-5)
+    assert found.n == 10
+
+
+@pytest.mark.parametrize(("right", "n"), [(1, 2), (1, 300), (37, 41), (299, 300), (2, 3000)])
+def test_share_interval_is_the_formula(right, n):
+    found = share_interval(right, n)
+    assert (found.low, found.high) == pytest.approx(wilson(right, n), rel=1e-9)
+    assert 0 <= found.low < found.mean < found.high <= 1
+
+
+@pytest.mark.parametrize("n", [1, 5, 1000])
+def test_none_and_all_of_the_photos_have_an_interval_too(n):
+    none, every = share_interval(0, n), share_interval(n, n)
+    assert (none.mean, none.low) == (0, 0)
+    assert (every.mean, every.high) == (1, 1)
+    assert none.high == pytest.approx(wilson(0, n)[1])
+    assert every.low == pytest.approx(1 - none.high)
+    assert 0 < none.high < 1
+
+
+def test_more_photos_tell_more():
+    widths = [share_interval(n // 2, n).half for n in (4, 40, 400)]
+    assert widths == sorted(widths, reverse=True)
+    assert widths[0] > 5 * widths[2]
+
+
+@pytest.mark.parametrize(("right", "n"), [(0, 0), (3, 2), (-1, 5), (0, -1)])
+def test_a_share_of_no_photos_or_of_more_than_there_are_is_refused(right, n):
+    with pytest.raises(ValueError, match=rf"got {right} of {n}; it needs at least 1 photo, and 0 to all of them right"):
+        share_interval(right, n)
+
+
+def test_a_share_speaks_of_photos_and_not_of_seeds():
+    found = share_interval(1, 4)
+    assert isinstance(found, Share)
+    assert str(found) == "25.0% [4.6%, 69.9%] of 4 photos"
+
+
+# --- paired differences -------------------------------------------------------------------------------------------
 
 
 def test_paired_difference_pairs_seeds(rows):

@@ -43,12 +43,15 @@ def folder_card(folder: PhotoFolder, logits: Tensor, backbone: str) -> str:
         "Network": f"{backbone} with ImageNet weights, frozen; a linear probe as its head",
         "Made on": f"{datetime.date.today()}, torch {torch.__version__}",
     }
+    twins = len(photos) - len(folder.groups.unique())
     limits = [
         often_confused(evaluation.confusion(photos.labels, predicted, photos.classes)),
         "Whatever it is shown, it answers with one of its classes. `unlike` marks photos far from all that it knows.",
         "It was judged on photos from the same folder. Photos from another camera, place or season may be harder.",
         "`memory.safetensors` holds a summary of each training photo. Treat it as you would treat the photos.",
     ]
+    if twins:
+        limits.append(f"{twins} of its photos are near-copies of others and were counted: its intervals are too narrow.")
     judged = "photos of the folder, each judged by a probe that had not seen it (cross-validation)"
     accuracy = evaluation.overall(photos.labels, predicted)
     return model_card(" or ".join(photos.classes), facts, accuracy, judged, per_class, limits)

@@ -384,12 +384,12 @@ def balanced_accuracy(answer: Callable) -> str:
     _filled(found, answer, "return one number between 0 and 1.")
     if abs(float(found) - 0.9) < 1e-4:
         raise NotYet("0.9 is the share of all photos.", "take the accuracy of each class first, then their mean.")
-    if abs(float(found) - 0.75) > 1e-4:
+    if not abs(float(found) - 0.75) <= 1e-4:
         raise NotYet(
             f"8 of 8 and 1 of 2 gave {float(found):.3f}; we get 0.750.",
             "for each class: (predicted[labels == c] == c).float().mean()",
         )
-    if abs(float(answer(torch.tensor([0, 0, 2]), torch.tensor([0, 1, 2]))) - 0.75) > 1e-4:
+    if not abs(float(answer(torch.tensor([0, 0, 2]), torch.tensor([0, 1, 2]))) - 0.75) <= 1e-4:
         raise NotYet("a class without photos is counted.", "go over labels.unique().")
     return "each class counts the same, however few photos it has."
 
@@ -411,6 +411,12 @@ def parts_without_leaks(answer: Callable) -> str:
             )
     if set(found.tolist()) != {0, 1, 2}:
         raise NotYet(f"the parts are {sorted(set(found.tolist()))}; we asked for 0, 1 and 2.", "remainder: % count.")
+    many = torch.as_tensor(answer(torch.arange(0, 200, 2), 2)).bincount(minlength=2)
+    if many.min() < 40:
+        raise NotYet(
+            f"100 groups with even numbers are dealt into parts of {many.tolist()}.",
+            "number the groups 0, 1, 2, ... first: torch.unique(groups, return_inverse=True).",
+        )
     return "near-duplicates stay together, so no photo is judged by a classifier that has seen its twin."
 
 

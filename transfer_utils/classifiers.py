@@ -44,7 +44,6 @@ class Classifier:
     classes: tuple[str, ...]
     size: int
     known: Tensor
-    names: tuple[str, ...]
     limit: float
 
 
@@ -60,7 +59,7 @@ def extract(folder: PhotoFolder, backbone: str = BACKBONE, views: bool = False) 
     freeze(model, through=model.stages[-2])
     photos, size = folder.photos, folder.photos.images.shape[-1]
     parts = [photos[i : i + CHUNK] for i in range(0, len(photos), CHUNK)]
-    plain = torch.cat([features.extract(model, part, size) for part in tqdm(parts, leave=False)])
+    plain = torch.cat([features.extract(model, part, size) for part in tqdm(parts, "running the network", leave=False)])
     copies = torch.zeros(0, *plain.shape)
     if views:
         copies = torch.cat([features.extract_views(model, part, size, seed=0) for part in parts], dim=1)
@@ -90,10 +89,10 @@ def train(bank: Bank, logits: Tensor) -> Classifier:
     for tensor in model.head.parameters():
         tensor.div_(heat)
     known = normalize(bank.plain, dim=1)
-    likeness = (known @ known.T).masked_fill(groups[:, None] == groups, -1)
+    likeness = (known @ known.T).masked_fill(groups[:, None] == groups, -torch.inf)
     limit = torch.quantile(_strangeness(likeness), ORDINARY).item()
     size = photos.images.shape[-1]
-    return Classifier(model.eval(), photos.classes, size, known, bank.folder.names, limit)
+    return Classifier(model.eval(), photos.classes, size, known, limit)
 
 
 def predict(classifier: Classifier, images: Tensor) -> pd.DataFrame:
@@ -106,8 +105,8 @@ def judge(classifier: Classifier, found: Tensor) -> pd.DataFrame:
     """One line for each row of the frozen backbone's features (N, D), with these columns.
 
     class, probability; shares: the probability of every class; strangeness: 1 minus the cosine similarity to the fifth
-    nearest photo that it knows; unlike: whether that is above the classifier's limit; neighbours: positions of the
-    nearest ones. Source of the score: Sun and others 2022, https://arxiv.org/abs/2204.06507
+    nearest photo that it knows, or to the last if there are fewer; unlike: whether that is above the limit; neighbours:
+    positions of the nearest ones. Source of the score: Sun and others 2022, https://arxiv.org/abs/2204.06507
     """
     shares = classifier.model.head.cpu()(found).softmax(1)
     likeness = normalize(found, dim=1) @ classifier.known.T
@@ -139,15 +138,19 @@ def _nearest(likeness: Tensor):
 
 
 def _strangeness(likeness: Tensor) -> Tensor:
-    return 1 - _nearest(likeness).values[:, -1]
+    """1 minus the likeness to the fifth nearest, or to the last where there are fewer (the others are -inf)."""
+    near = _nearest(likeness).values
+    last = near.isfinite().sum(1, keepdim=True) - 1
+    return 1 - near.gather(1, last).squeeze(1)
 
 
 def _check(folder: PhotoFolder) -> None:
     labels = folder.photos.labels
     for i, name in enumerate(folder.photos.classes):
-        different = len(folder.groups[labels == i].unique())
+        count, different = int((labels == i).sum()), len(folder.groups[labels == i].unique())
         if different < 2:
+            has = "has only 1 photo" if count == 1 else f"has {count} photos that all look nearly the same"
             raise ValueError(
-                f"{name!r} has {int((labels == i).sum())} photo(s), {different} of them different; a class needs at "
-                "least 2 different photos. Add photos to it, or take the class out of the folder."
+                f"The class {name!r} {has}; it needs at least 2 different ones. Add photos to it, or take the class "
+                "out of the folder."
             )

@@ -1,6 +1,7 @@
 """One photo file, whatever it is, as a square of pixels, or the reason why not."""
 
 import io
+import os
 import re
 import unicodedata
 from contextlib import suppress
@@ -92,6 +93,8 @@ def too_many_bytes(count: int) -> str:
 
 def read_bytes(path: Path) -> bytes:
     """The bytes of a file. Raises Unreadable for what is no file or too large, and OSError."""
+    if not os.path.lexists(path):
+        raise Unreadable("there is no such file; check the spelling")
     if not path.is_file():
         raise Unreadable("it is no ordinary file, or a link that leads nowhere; replace it with the photo")
     if path.stat().st_size > MOST_BYTES:

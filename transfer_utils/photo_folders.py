@@ -112,7 +112,7 @@ def _collect(found: Iterable[File], source: Path, size: int, progress: bool) -> 
     if len(files) > MOST_PHOTOS:
         raise ValueError(f"{source} holds more than {MOST_PHOTOS:,} files. Give a smaller folder, or a part of it.")
     base = base_of([name for name, _ in files])
-    _refuse_splits([name.removeprefix(base) for name, _ in files], source, base)
+    refuse_splits([name.removeprefix(base) for name, _ in files], source, base)
     files = sorted(files, key=lambda file: (class_of(file[0], base), file[0]))
     if not any(class_of(name, base) for name, _ in files):
         problem = "has no photos inside class folders" if files else "is empty"
@@ -149,7 +149,8 @@ def class_of(name: str, base: str) -> str:
     return unicodedata.normalize("NFC", folder) if slash and name.startswith(base) else ""
 
 
-def _refuse_splits(names: list[str], source: Path, base: str) -> None:
+def refuse_splits(names: list[str], source: Path, base: str) -> None:
+    """ValueError where the folders behind base are train, test and the like, with the classes inside them."""
     splits = sorted({n.split("/")[0] for n in names if n.count("/") > 1 and n.split("/")[0].casefold() in SPLITS})
     if len(splits) > 1:
         train = next((name for name in splits if name.casefold().startswith("train")), splits[0])

@@ -95,5 +95,5 @@ def _similar_class_names(counts: Iterable[str]) -> list[str]:
 def _advice(counts: dict[str, int]) -> str:
     least = min(counts, key=counts.__getitem__)
     if counts[least] >= ENOUGH:
-        return "Suggested split: hold out 20 % of the photos."
+        return "Suggested split: hold out 20 % of the photos, or use cross-validation."
     return f"Suggested split: use cross-validation, because {shown(least)!r} has fewer than {ENOUGH} photos."

@@ -13,7 +13,7 @@ from PIL import Image
 from transfer_utils import data, photo_zips
 from transfer_utils.checkpoints import write_atomically
 from transfer_utils.photo_files import ORIENTATION, safe_name
-from transfer_utils.photo_folders import base_of, class_of
+from transfer_utils.photo_folders import LAYOUT, base_of, class_of, refuse_splits
 
 _STORING = threading.Lock()
 
@@ -39,16 +39,24 @@ def store(folder: str | Path, class_name: str, file_name: str, content: bytes) -
     return path
 
 
-def store_zip(folder: str | Path, content: bytes) -> list[Path]:
-    """Keep every file of a zip of class folders as store does. ValueError for a zip that is unsafe or damaged."""
+def store_zip(folder: str | Path, file_name: str, content: bytes) -> list[Path]:
+    """Keep every file of a zip of class folders as store does.
+
+    ValueError, and nothing is kept, for a zip that is unsafe, damaged, without class folders, or already split.
+    """
     with tempfile.TemporaryDirectory() as place:
-        path = Path(place, "upload.zip")
+        path = Path(place, safe_name(file_name) or "upload.zip")
         path.write_bytes(content)
         with photo_zips.opened(path) as archive:
             found = list(photo_zips.members(archive, path))
             base = base_of([name for name, _ in found])
-            classed = [(class_of(name, base), name, read) for name, read in found]
-            return [store(folder, c, name.rpartition("/")[2], read()) for c, name, read in classed if c]
+            refuse_splits([name.removeprefix(base) for name, _ in found], path, base)
+            classed = [(class_of(name, base), name, read) for name, read in found if class_of(name, base)]
+            if not classed:
+                raise ValueError(f"{file_name} has no photos inside class folders. {LAYOUT}")
+            for _, _, read in classed:
+                read()  # a damaged file is found before the first one is kept
+            return [store(folder, c, name.rpartition("/")[2], read()) for c, name, read in classed]
 
 
 def _free_or_equal(path: Path, content: bytes) -> Path:

@@ -196,7 +196,8 @@ def intervals(values: dict[str, stats.Interval], xlabel: str, mine: dict[str, fl
     """One line per name: a mean with its interval, and our own point as a star where there is one."""
     figure, axes = _axes(7, 0.55 * len(values) + 1.1, xlabel=xlabel)
     for i, (name, interval) in enumerate(values.items()):
-        axes.errorbar(interval.mean, -i, xerr=interval.half, fmt=MARKERS[i], color=COLOURS[i], capsize=4, ms=7)
+        bars = [[interval.mean - interval.low], [interval.high - interval.mean]]
+        axes.errorbar(interval.mean, -i, xerr=bars, fmt=MARKERS[i], color=COLOURS[i], capsize=4, ms=7)
         if mine and name in mine:
             axes.plot(mine[name], -i, "*", ms=15, color="black", mfc="#F0E442")
     axes.set_yticks([-i for i in range(len(values))], list(values))

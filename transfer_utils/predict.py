@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from glob import glob
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from tqdm import tqdm
 
 from transfer_utils import classifiers, saved_models
 from transfer_utils.classifiers import Classifier
-from transfer_utils.photo_files import Unreadable, read_photo
+from transfer_utils.photo_files import Unreadable, read_bytes, read_photo
 
 DESCRIPTION = """\
 Ask a saved classifier about photos. Prints one line for each photo: its path, the class, and the probability of that
@@ -37,17 +38,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(str(error))
     # A name that the terminal's encoding lacks must not end the run.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    answered = [_answer(classifier, path) for path in tqdm(chosen.images, unit="photo")]
+    answered = [_answer(classifier, path) for path in tqdm(_expanded(chosen.images), unit="photo")]
     sys.exit(0 if all(answered) else 1)
+
+
+def _expanded(images: Sequence[str]) -> list[str]:
+    """The files that are meant by patterns such as *.jpg, which not every shell expands."""
+    return [path for image in images for path in ([image] if Path(image).exists() else sorted(glob(image)) or [image])]
 
 
 def _answer(classifier: Classifier, path: str) -> bool:
     """Print one line, or say why not."""
     name = path.translate(ONE_LINE)
     try:
-        pixels, _ = read_photo(Path(path).read_bytes(), classifier.size)
+        pixels, _ = read_photo(read_bytes(Path(path)), classifier.size)
     except (OSError, Unreadable) as error:
-        tqdm.write(f"{name}: {error}", file=sys.stderr)
+        tqdm.write(f"{name}: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
         return False
     answer = classifiers.predict(classifier, torch.from_numpy(pixels).permute(2, 0, 1)[None]).iloc[0]
     tqdm.write(f"{name}\t{answer['class']}\t{answer['probability']:.4f}", file=sys.stdout)

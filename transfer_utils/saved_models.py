@@ -1,4 +1,4 @@
-"""A classifier as one folder that can be sent to somebody: checked by checksum at every reading, nothing unpickled."""
+"""A classifier as one folder that can be sent to somebody: damage is found by checksum, and nothing is unpickled."""
 
 import hashlib
 import json
@@ -14,6 +14,7 @@ from safetensors.torch import save as serialise
 from torch import Tensor
 
 from transfer_utils import backbones
+from transfer_utils.backbones import StagedModel
 from transfer_utils.classifiers import Classifier
 
 SETTINGS, NETWORK, MEMORY = "classifier.json", "network.safetensors", "memory.safetensors"
@@ -24,7 +25,7 @@ CHECKED = (SETTINGS, NETWORK, MEMORY, CARD)
 def save(path: str | Path, classifier: Classifier, card: str) -> Path:
     """Write the folder in one step: network, known features, classes, preprocessing, card (Markdown), checksums.
 
-    A model that was saved there before is replaced. ValueError when the folder holds anything else.
+    A model that was saved there before is replaced. ValueError for a place where that cannot be done.
     """
     target = check_place(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -46,14 +47,19 @@ def save(path: str | Path, classifier: Classifier, card: str) -> Path:
 
 
 def check_place(path: str | Path) -> Path:
-    """The path as a place where a model may be saved. ValueError for a file, or a folder with anything else in it."""
-    target = Path(path).expanduser()
-    if target.is_file():
-        raise ValueError(f"{target} is a file; a model is saved as a folder. Choose another name.")
-    others = {path.name for path in target.iterdir()} - {*CHECKED, SUMS} if target.is_dir() else set()
-    if others:
+    """The whole path of a place for a model: a new or empty folder, or one with nothing but a saved model.
+
+    ValueError for any other place.
+    """
+    target = Path(path).expanduser().resolve()
+    existing = next(place for place in (target, *target.parents) if place.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK) or target == Path.cwd():
+        raise ValueError(f"A model cannot be saved as the folder {target}. Give a new folder at a place of your own.")
+    found = {place.name for place in target.iterdir()} if target == existing else set()
+    if found and found != {*CHECKED, SUMS}:
         raise ValueError(
-            f"{target} also holds {min(others)!r}, which saving would remove. Choose a new or an empty folder."
+            f"{target} holds {min(found)!r} and is no saved model, so saving would remove something of yours. Choose "
+            "a new or an empty folder."
         )
     return target
 
@@ -77,9 +83,11 @@ def load(path: str | Path) -> Classifier:
 def _classifier(settings: dict[str, Any], weights: dict[str, Tensor], known: Tensor) -> Classifier:
     classes = tuple(settings["classes"])
     model = backbones.load_backbone(settings["backbone"], pretrained=False, classes=len(classes))
+    if settings["preprocessing"] != _preprocessing(model):
+        raise ValueError("it prepares photos in another way")
     model.load_state_dict(weights)
     model.requires_grad_(False).eval()
-    return Classifier(model, classes, settings["size"], known, tuple(settings["photos"]), settings["limit"])
+    return Classifier(model, classes, int(settings["size"]), known, float(settings["limit"]))
 
 
 def _files(classifier: Classifier, card: str) -> dict[str, bytes]:
@@ -100,15 +108,16 @@ def _settings(classifier: Classifier) -> dict[str, Any]:
         "backbone": model.name,
         "classes": list(classifier.classes),
         "size": classifier.size,
-        "preprocessing": {
-            "crop": "largest square in the middle",
-            "mean": model.mean.flatten().tolist(),
-            "std": model.std.flatten().tolist(),
-        },
+        "preprocessing": _preprocessing(model),
         "limit": classifier.limit,
-        "photos": list(classifier.names),
         "torch": torch.__version__,
     }
+
+
+def _preprocessing(model: StagedModel) -> dict[str, Any]:
+    """What happens to a photo before the network sees it."""
+    mean, std = model.mean.flatten().tolist(), model.std.flatten().tolist()
+    return {"crop": "largest square in the middle", "mean": mean, "std": std}
 
 
 def _checked(folder: Path, name: str) -> bytes:

@@ -32,7 +32,7 @@ class Interval:
 
 
 class Share(Interval):
-    """A share of `n` photos with its 95 % Wilson interval: how far another draw of photos may lie."""
+    """A share of `n` photos, with the 95 % Wilson interval of the share among endlessly many such photos."""
 
     def __str__(self) -> str:
         return f"{self.mean:.1%} [{self.low:.1%}, {self.high:.1%}] of {self.n} photos"

@@ -19,10 +19,11 @@ EXAMPLE = "example: python -m transfer_utils.train_folder photos --out my_model"
 
 def train_folder(photos: str | Path, out: str | Path) -> Path:
     """Read, cross-validate, train and save; says how it goes on standard error. Errors as in the steps themselves."""
-    saved_models.check_place(out)
+    target = saved_models.check_place(out)
+    if str(photos) and target.is_relative_to(Path(photos).expanduser().resolve()):
+        raise ValueError(f"{out} lies inside {photos}, where it would be taken for a class. Choose a place outside.")
     folder = photo_folders.read(photos)
     print(photo_reports.report(folder), file=sys.stderr)
-    print(f"Running {len(folder.photos)} photos through the network ...", file=sys.stderr)
     bank = classifiers.extract(folder)
     logits = classifiers.cross_validate(bank)
     right = evaluation.overall(folder.photos.labels, logits.argmax(1))
@@ -43,9 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", metavar="MODEL", required=True, help="the folder that the model is saved to")
     chosen = parser.parse_args(arguments)
     try:
-        print(train_folder(chosen.photos, chosen.out))
+        saved = train_folder(chosen.photos, chosen.out)
     except (OSError, ValueError, RuntimeError) as error:
         sys.exit(f"Nothing was saved. {error}")
+    # A name that the terminal's encoding lacks must not look like a failure.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    print(saved)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -78,10 +79,11 @@ class Uploader(Receiver):
 
     def receive(self, class_name: str, file_name: str, content: bytes) -> str:
         if file_name.lower().endswith(".zip"):
-            stored = photo_stores.store_zip(self.folder, content)
+            stored = photo_stores.store_zip(self.folder, file_name, content)
             said = f"{file_name}: {len(stored)} files"
         else:
-            said = f"{photo_stores.store(self.folder, class_name, file_name, content).name} is in {class_name}"
+            path = photo_stores.store(self.folder, class_name, file_name, content)
+            said = f"{path.name} is in {path.parent.name}"
         self._count()
         return said
 
@@ -93,7 +95,7 @@ class Uploader(Receiver):
         return f"{self.folder} holds {', '.join(self.counts) or 'no photos yet'}."
 
     def picture(self) -> HTML:
-        return HTML(f"<p>{self.title}: run this cell in JupyterLab or Colab, then choose files.</p>")
+        return HTML(f"<p>{self.title}: a field for the class, and a button to choose photos or a zip.</p>")
 
 
 class Predictor(Receiver):
@@ -128,7 +130,7 @@ class Predictor(Receiver):
         answer = classifiers.predict(self.classifier, photo[None]).iloc[0]
         sentence = f"{name}: {answer['class']}, with a probability of {answer['probability']:.0%}."
         if answer["unlike"]:
-            sentence += " But it is unlike anything that this classifier was trained on, so do not trust the answer."
+            sentence += " But it is unlike the photos that this classifier was trained on, so check the answer."
         labels = [int(self.known.labels[i]) for i in answer["neighbours"]]
         return {
             "name": name,
@@ -155,6 +157,7 @@ class Predictor(Receiver):
         figure, (left, right) = plt.subplots(1, 2, figsize=(7.5, 2.6), width_ratios=[1, 2], layout="constrained")
         left.imshow(Image.open(io.BytesIO(base64.b64decode(frame["photo"].partition(",")[2]))))
         left.set_axis_off()
+        figure.suptitle(textwrap.fill(frame["sentence"], 90), fontsize=10)
         names, shares = zip(*frame["shares"], strict=True)
         right.barh(names, shares, color=plots.COLOURS[0])
         right.invert_yaxis()
