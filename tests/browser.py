@@ -113,6 +113,10 @@ def run_all(page: Page, server: Server, notebook: str, seconds: float = 600) -> 
     while not prompts.last.inner_text().strip("[]: ").isdigit():
         if time.monotonic() > deadline:
             raise TimeoutError(f"{notebook} did not reach its last cell within {seconds:.0f} s")
+        for asked in page.locator("dialog.jp-Dialog").all():
+            # On a slow machine JupyterLab may ask something, such as which kernel to take: what it offers will do.
+            print("JupyterLab asked:", asked.inner_text())
+            asked.locator("button.jp-mod-accept").click()
         begun = any(character.isdigit() for character in "".join(prompts.all_inner_texts()))
         if not begun and page.locator(IDLE).count():
             # A kernel that has just said that it is idle may still lose what it is asked to run: ask again.
