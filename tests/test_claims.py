@@ -514,6 +514,27 @@ def test_moving_statistics_end_below_the_frozen_network(per_class):
     assert stats.paired_difference(rows, "fine-tuned", "frozen", per_class=per_class).low > 0
 
 
+def test_of_the_other_parts_one_is_worth_a_little_and_one_cannot_be_told():
+    rows = data.results("lesson05")
+    head, rate = (
+        stats.paired_difference(rows, f"fine-tuned, {part}", "fine-tuned", per_class=20)
+        for part in ("random head", "one rate")
+    )
+    assert -0.005 < head.high < 0
+    assert rate.verdict == "cannot tell"
+    assert (rows.query("method == 'fine-tuned'")["rate"] == min(classic.RATES)).mean() > 0.5
+
+
+@pytest.mark.parametrize("per_class", [10, 50])
+def test_the_recipe_beats_scratch_that_had_its_time(per_class):
+    tuned = stats.select(data.results("lesson05"), method="fine-tuned", per_class=per_class)
+    scratch = stats.select(data.results("lesson00"), method="scratch until flat", per_class=per_class)
+    assert (
+        stats.mean_interval(tuned.sort_values("seed")["test"].array - scratch.sort_values("seed")["test"].array).low
+        > 0.2
+    )
+
+
 def test_each_part_of_the_recipe_had_the_same_choice_of_rates_and_seeds():
     rows = data.results("lesson05").query("per_class == 20 and method != 'frozen'")
     assert set(rows.groupby("method")["seed"].apply(tuple)) == {(0, 1, 2, 3, 4)}

@@ -21,7 +21,12 @@ CLAIMS = {
     "01_pretraining": lambda r: r["fine_tuned_20"] > r["scratch_20"] and r["gain_20"]["low"] > 0,
     "02_feature_extraction": lambda r: r["probe_10"] > r["pixels_10"] + 0.2 and r["drift"] == 0,
     "04_practical_tradeoffs": lambda r: r["gain_20"]["low"] > 0 and r["needed"]["low"] > 10 and r["deviation"] < 0.1,
-    "05_resnet50_demo": lambda r: r["tuned"] > r["frozen"] > 0.55 and r["statistics"]["high"] < 0 and r["shift"] < 1e-4,
+    "05_resnet50_demo": lambda r: (
+        r["tuned"] > r["frozen"] > 0.55
+        and r["without_most"] < r["without_least"]
+        and r["statistics"]["high"] < 0
+        and r["shift"] < 1e-4
+    ),
     "07_your_own_photos": lambda r: r["accuracy"] > r["largest"] + 0.2 and r["held"] > 0.8 and r["leak"]["low"] > 0.05,
     "03_fine_tuning": lambda r: r["full_20"] > 0.5 and r["gain_20"]["low"] > 0 and r["frozen_loss"] == r["drift"] == 0,
 }

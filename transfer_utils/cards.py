@@ -51,7 +51,7 @@ def folder_card(folder: PhotoFolder, logits: Tensor, backbone: str) -> str:
         "`memory.safetensors` holds a summary of each training photo. Treat it as you would treat the photos.",
     ]
     if twins:
-        limits.append(f"{twins} of its photos are near-copies of others and were counted: its intervals are too narrow.")
+        limits.append(f"{twins} of its photos are near-copies of others, which makes the intervals too narrow.")
     judged = "photos of the folder, each judged by a probe that had not seen it (cross-validation)"
     accuracy = evaluation.overall(photos.labels, predicted)
     return model_card(" or ".join(photos.classes), facts, accuracy, judged, per_class, limits)

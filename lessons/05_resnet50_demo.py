@@ -1,0 +1,386 @@
+# %% [markdown]
+# # 5 · The classic recipe, end to end
+#
+# *40 minutes. On two CPU cores the cells take about a minute in all.*
+#
+# Take a ResNet50 that was trained on ImageNet, remove its layer with 1000 outputs, put on a new one with ten, fine-tune,
+# done. Everybody knows this recipe. In this lesson we carry it out to the end:
+#
+# - load pretrained weights the way it is done today, and ask the old head about our photos;
+# - put on a new head, train it on frozen features, then **fine-tune** the whole network;
+# - leave out one part of the recipe at a time, and measure what it was worth;
+# - judge the result: what is confused with what, how sure the network may be, and **where it looks**;
+# - **export** it, load it somewhere else, and write its **model card**.
+#
+# On a GPU this is ResNet50 on all of CIFAR-10, at 224 pixels. On a CPU the same cells take EfficientNet-Lite0, a small
+# network with ImageNet weights of its own, and 20 photos per class.
+
+# %% tags=["parameters"]
+profile = "auto"
+quick = False
+
+# %%
+from dataclasses import replace
+
+import torch
+import torchvision
+
+from transfer_utils import backbones, data, evaluation, explain, features, freezing, probes, stats
+from transfer_utils.settings import cache_folder, result, settings
+from transfer_utils.training import Recipe, accuracy, fit, predict
+
+run = settings(profile, quick)
+print(run)
+
+# %%
+from transfer_utils import cards, checks, explorers, plots, plots_predictions
+
+train, valid, test = (data.load(run.photos, split) for split in ("train", "valid", "test"))
+everything = run.profile == "gpu" and not run.quick
+few = train if everything else train.take(per_class=run.few(20), seed=run.seed)
+valid = valid.take(per_class=run.few(100, quick=6), seed=run.seed)
+test = test if not run.quick else test.take(per_class=6, seed=run.seed)
+few
+
+# %% [markdown]
+# ## Weights have a name
+#
+# `pretrained=True` is what older code says, and torchvision has retired it: it never said *which* weights. Today the
+# weights are named, and their name knows where they come from, how good they are, and how to prepare a photo.
+
+# %%
+weights = torchvision.models.ResNet50_Weights.DEFAULT
+print(weights, weights.meta["_metrics"]["ImageNet-1K"])
+print(weights.url)
+
+# %% [markdown]
+# The last digits of the file's name are the beginning of its checksum. `load_backbone` compares them, so a download that
+# was cut off is noticed and fetched again, and not loaded. Without a network it says what is missing.
+
+# %%
+model = backbones.load_backbone(run.backbone, pretrained=run.pretrained)
+print(model.stages)
+print(f"the old head: {model.head}, {freezing.count_parameters(model.head):,} parameters")
+
+# %% [markdown]
+# ## What does the old head say?
+#
+# ImageNet's thousand classes contain no deer and no horse, but many breeds of dog. **Predict:** what will the network
+# answer when it sees a photo of each of our classes?
+
+# %%
+one_each = valid[torch.stack([(valid.labels == label).nonzero()[1, 0] for label in range(10)])]
+thousand = predict(model, one_each, run.size).softmax(1).max(1)
+names = [weights.meta["categories"][i] for i in thousand.indices]
+alt = f"One photo each of {', '.join(valid.classes)}."
+plots.photo_rows([("photo", one_each.images)], alt, side=1.0)
+
+# %%
+for ours, theirs, share in zip(valid.classes, names, thousand.values, strict=True):
+    print(f"{ours:<11} {theirs} ({share:.0%})")
+
+# %% [markdown]
+# **Takeaway.** The answers are close in spirit and useless to us: they are answers to another question. What the network
+# knows sits in front of the head, so that is the part we keep.
+#
+# ## Step 1: a new head on frozen features
+#
+# A linear probe (lesson 2) *is* a head: the same ten rows of weights, found in a moment, without a learning rate. We fit
+# it on the frozen features, and put it where the old head was.
+
+# %%
+some = few.take(min(500, len(few) // 10), seed=run.seed)  # plenty for a head
+bank, valid_bank = (features.extract(model, photos, run.size) for photos in (some, valid))
+probe = probes.best_probe(bank, some.labels, valid_bank, valid.labels)
+model.head = probe.linear()
+frozen_accuracy = accuracy(model, valid, run.size)
+print(f"new head: {model.head}; {frozen_accuracy:.0%} of the valid photos")
+
+# %% [markdown]
+# ## Step 2: fine-tune, gently
+#
+# Now everything may move, for a few epochs, at a rate that falls to zero. Three pieces of common advice go in:
+#
+# - the head **starts from the probe** and not at random, so that it sends no noise down into the backbone;
+# - the head learns ten times as fast as the backbone (**discriminative learning rates**);
+# - **batch-norm keeps its statistics**: its weights train, its means and variances stay ImageNet's.
+#
+# **Predict:** how many points will fine-tuning add? And which of the three matters most?
+
+# %%
+import copy
+
+network = freezing.hold_statistics(copy.deepcopy(model))
+plots.network(network)
+
+# %%
+epochs = 2 if everything else run.few(6)
+recipe = Recipe(epochs, rate=1e-3, head_ratio=10, batch=32, seed=run.seed)
+history = fit(network, few, None, run.size, recipe)
+tuned_accuracy = accuracy(network, valid, run.size)
+print(f"frozen {frozen_accuracy:.0%}, fine-tuned {tuned_accuracy:.0%} of the valid photos")
+
+# %% [markdown]
+# One run is an anecdote. The stored rows hold five draws for each number of photos, judged on test photos, with the rate
+# chosen among three on valid photos. *Scratch* is the same network from random weights, from lesson 0, trained until it
+# stops improving. Our star is from valid photos.
+
+# %%
+rows = data.results("lesson05")
+scratch = data.results("lesson00").replace("scratch", "too short").replace("scratch until flat", "scratch")
+scratch = stats.select(scratch, method="scratch")
+lines = rows[rows["method"].isin(["frozen", "fine-tuned"])]
+ours = {"our run": (20, tuned_accuracy)} if run.comparable else None
+plots.label_curve(stats.stack(lines, scratch), mine=ours, chance=0.1)
+
+# %%
+for size in sorted(lines["per_class"].unique()):
+    gain = stats.paired_difference(lines, "fine-tuned", "frozen", per_class=size)
+    print(f"fine-tuned minus frozen, {size} photos per class: {gain}")
+
+# %% [markdown]
+# ## Which part of the recipe matters?
+#
+# We leave out one part at a time: the statistics may move; the head starts at random instead of from the probe; head and
+# backbone get one rate. Each variant had the same choice of rates.
+
+# %%
+parts = [name for name in rows["method"].unique() if name.startswith("fine-tuned,")]
+lost = {name: stats.paired_difference(rows, name, "fine-tuned", per_class=20) for name in parts}
+plots.intervals(lost, "difference to the whole recipe, 20 photos per class")
+
+# %%
+for name, difference in lost.items():
+    print(f"{name}: {difference}: {difference.verdict}")
+moving = stats.paired_difference(rows, "fine-tuned, statistics move", "frozen", per_class=20)
+print(f"statistics move, minus the frozen network: {moving}")
+
+# %% [markdown]
+# **Takeaway.** With few photos, batch-norm is the part that decides. Let its statistics follow our small, augmented
+# batches, and fine-tuning ends below the network whose backbone never moved. Starting from the probe is worth a little: the
+# interval ends just short of zero. One rate for all is as good as two, as far as these rows can tell. (The smallest of
+# the three rates was mostly the best for the whole recipe, so a smaller one might do better still.)
+#
+# ## Judge it, once
+#
+# All choices are made. Only now do we look at the test photos, and only once.
+
+# %%
+logits, test_labels = predict(network, test, run.size), test.labels
+predicted = logits.argmax(1)
+overall = evaluation.overall(test_labels, predicted)
+print(f"test photos: {overall}")
+
+# %%
+confused = evaluation.confusion(test_labels, predicted, test.classes)
+plots_predictions.confusion(confused)
+
+# %%
+print(cards.often_confused(confused))
+by_class = evaluation.per_class(test_labels, predicted, test.classes)
+plots.intervals(by_class, "share of each class that is recognised")
+
+# %% [markdown]
+# **Takeaway.** One number hides ten. The interval of a class is wide, for it rests on a tenth of the photos; two classes
+# whose intervals overlap widely should not be ranked.
+#
+# ## How sure may it be?
+#
+# The network gives each answer a probability. If it says 90 %, is it right nine times in ten? A network is **calibrated**
+# when confidence and accuracy agree. Dividing all logits by one number, the **temperature**, changes how sure it is, and
+# no answer.
+#
+# ### Exercise 5.1: find the temperature
+#
+# Write `temperature(logits, labels)`: try numbers between 0.1 and 10, and return the one with the smallest cross-entropy
+# of `logits / t`. Hint: `torch.logspace(-1, 1, 200)` gives the candidates, `torch.nn.functional.cross_entropy` the loss.
+# On which photos may it be chosen?
+
+
+# %% tags=["exercise"]
+def temperature(logits, labels):
+    return None  # your lines replace this one
+
+
+# %% tags=["solution"]
+def temperature(logits, labels):
+    candidates = torch.logspace(-1, 1, 200)
+    losses = [torch.nn.functional.cross_entropy(logits / t, labels) for t in candidates]
+    return candidates[torch.stack(losses).argmin()].item()
+
+
+# %%
+checks.best_temperature(temperature)
+
+# %%
+heat = evaluation.temperature(predict(network, valid, run.size), valid.labels)
+versions = {"as it is": logits, f"divided by {heat:.2f}": logits / heat}
+plots_predictions.reliability({name: evaluation.reliability(x, test_labels) for name, x in versions.items()})
+
+# %%
+before, after = (evaluation.calibration_error(x, test_labels) for x in versions.values())
+print(f"temperature {heat:.2f}, chosen on valid photos")
+print(f"calibration error on test photos: {before:.1%}, with the temperature {after:.1%}")
+
+# %% [markdown]
+# **Takeaway.** Points below the dotted line are answers that were too sure. The temperature was found on valid photos:
+# on the photos that it trained on, the network is right nearly always, and would look calibrated.
+#
+# ## Where does it look?
+#
+# **Grad-CAM** asks how much each map of a stage speaks for a class. Cut the network behind that stage. Run the first
+# part, then let autograd say how the class's score changes with each map. Each map gets its mean slope as a weight.
+#
+# ### Exercise 5.2: from slopes to heat
+#
+# Write `heat_of(maps, slopes)`, both (N, channels, h, w): weight each channel with the mean of its slopes over positions,
+# add the channels up, and set what is negative to zero. Hint: `mean((2, 3), keepdim=True)`, `sum(1)`, `relu()`.
+
+
+# %% tags=["exercise"]
+def heat_of(maps, slopes):
+    return None  # your lines replace this one
+
+
+# %% tags=["solution"]
+def heat_of(maps, slopes):
+    weight = slopes.mean((2, 3), keepdim=True)
+    return (weight * maps).sum(1).relu()
+
+
+# %%
+checks.heat_map(heat_of)
+
+# %% [markdown]
+# That is all there is to it. `explain.grad_cam` does the cutting as well. Late stages know more and see coarser: **which
+# stage would you ask?**
+
+# %%
+large = features.resize(one_each.images, run.size)
+stages = ("stage2", "stage3", "stage4") if run.backbone == "resnet50" else ("stage3", "stage5", "stage7")
+maps = {stage: explain.grad_cam(network, large, one_each.labels, stage) for stage in stages}
+plots_predictions.heat_rows(large, maps, one_each.classes)
+
+# %% [markdown]
+# **Takeaway.** Each row explains the photo's own class. An early stage lights up edges, a late one a few large blocks.
+#
+# Choose a photo and a class. What in this photo speaks for *deer*? For *ship*?
+
+# %%
+small = data.ImageSet(features.resize(one_each.images, 64), one_each.labels, one_each.classes)
+every = [explain.grad_cam(network, large, torch.full((10,), c), stages[1]) for c in range(10)]
+shares = predict(network, one_each, run.size).softmax(1)
+explorers.heat(small, shares, torch.stack(every, dim=1))
+
+# %% [markdown]
+# A picture convinces too easily. **Does the network need the places that glow?** We cover a quarter of each photo with
+# grey: the quarter that glows most for its own class, the one that glows least, or any.
+
+# %%
+looked_at = valid.take(run.few(50, quick=2), seed=run.seed)
+looked_at = replace(looked_at, images=features.resize(looked_at.images, run.size))
+glow = explain.grad_cam(network, looked_at.images, looked_at.labels, stages[1])
+right = {}
+for name, images in {"nothing": looked_at.images, **explain.cover(looked_at.images, glow)}.items():
+    answers = predict(network, replace(looked_at, images=images), run.size).argmax(1)
+    right[f"covered: {name}"] = evaluation.overall(looked_at.labels, answers)
+plots.intervals(right, "accuracy on valid photos")
+
+# %% [markdown]
+# **Takeaway.** Grey alone hurts, wherever it is. What says that the map means something is the order of the three: covering
+# what glows should hurt more than covering any quarter, and that more than covering what does not glow.
+#
+# ## Take it with you
+#
+# A network that needs this notebook is no use to anyone. `torch.export` writes what the network computes, preprocessing
+# included, to one file. It is loaded without our classes, and without the course.
+
+# %%
+from transfer_utils import export
+
+place = cache_folder() / "exported" / "ten_classes"
+program = export.load_program(export.save_program(place, network, run.size))
+photos = features.resize(test.images[:64], run.size)
+expected = export.FromPixels(network.cpu().eval())(photos).detach()
+print("torch.export: largest difference", (program(photos) - expected).abs().max().item())
+
+# %% [markdown]
+# **ONNX** is understood by runtimes that know nothing of PyTorch, on telephones and in browsers. It takes some more
+# packages. Where they are missing, the cell says which, and we go on.
+
+# %%
+missing = export.missing_for_onnx()
+if missing:
+    print(f"ONNX needs {', '.join(missing)}: pip install 'transfer_utils[export]'. We go on without.")
+else:
+    onnx = export.load_onnx(export.save_onnx(place, network, run.size))
+    print("ONNX: largest difference", (onnx(photos) - expected).abs().max().item())
+
+# %%
+{path.name: f"{path.stat().st_size / 1e6:.1f} MB" for path in sorted(place.parent.glob("ten_classes.*"))}
+
+# %% [markdown]
+# **Takeaway.** The file takes pixels from 0 to 255, so nobody can forget the normalisation. What it does not say is what
+# the network is good for. That is what a **model card** is for, and everything in it is already known:
+
+# %%
+import datetime
+
+pretrained = "ImageNet weights" if run.pretrained else "untrained"
+facts = {
+    "Classes": ", ".join(test.classes),
+    "Backbone": f"{run.backbone}, {pretrained}, photos at {run.size} pixels",
+    "Trained on": f"{len(few):,} photos of {run.photos}",
+    "Recipe": f"linear probe as head, then {recipe.epochs} epochs at rate {recipe.rate:g}, backbone at a tenth",
+    "Calibration": f"divide logits by {heat:.2f}; calibration error on test photos then {after:.1%}",
+    "Made on": f"{datetime.date.today()}, torch {torch.__version__}",
+}
+
+# %%
+from IPython.display import Markdown
+
+limits = [
+    cards.often_confused(confused),
+    "The photos are from before 2009, 32 pixels wide, one object each. Others were not tried.",
+    "It answers with one of its ten classes, whatever it is shown.",
+]
+card = cards.model_card("Ten everyday things", facts, overall, "test photos", by_class, limits)
+Markdown(card.replace("# ", "#### "))
+
+# %% [markdown]
+# ## Self-test
+#
+# Write your letters in place of `None` and run the cell.
+
+# %% tags=["exercise"]
+checks.self_test("05", None, None, None)
+
+# %% tags=["solution"]
+checks.self_test("05", "b", "b", "a")
+
+# %% tags=["result"]
+shift = (program(photos) - expected).abs().max()
+accuracies = {"test": overall.mean, "frozen": frozen_accuracy, "tuned": tuned_accuracy}
+covered = {f"without_{part}": right[f"covered: what glows {part}"].mean for part in ("most", "least")}
+result(**accuracies, **covered, statistics=moving, shift=shift, quick=run.quick)
+
+# %% [markdown]
+# ## Recap
+#
+# - Weights have a **name** and a checksum; `pretrained=True` is history.
+# - The recipe: keep the backbone, fit a **new head** on frozen features, then fine-tune everything gently.
+# - With few photos, **batch-norm's statistics** decide whether fine-tuning helps or harms. Hold them.
+# - An accuracy is the beginning of an evaluation: **confusions**, classes with intervals, **calibration**, and a look at
+#   where the network looks, checked by covering it.
+# - An exported file carries its preprocessing. Its **card** carries what it was trained on, and where to mistrust it.
+#
+# ## References
+#
+# - K. He and others, *Deep Residual Learning for Image Recognition*, 2016, https://arxiv.org/abs/1512.03385.
+# - S. Kornblith and others, *Do Better ImageNet Models Transfer Better?*, 2019, https://arxiv.org/abs/1805.08974.
+# - A. Kumar and others, *Fine-Tuning can Distort Pretrained Features*, 2022, https://arxiv.org/abs/2202.10054.
+# - F. Chollet, *Transfer learning and fine-tuning*, https://keras.io/guides/transfer_learning/, on batch-norm.
+# - C. Guo and others, *On Calibration of Modern Neural Networks*, 2017, https://arxiv.org/abs/1706.04599.
+# - R. Selvaraju and others, *Grad-CAM*, 2017, https://arxiv.org/abs/1610.02391.
+# - J. Adebayo and others, *Sanity Checks for Saliency Maps*, 2018, https://arxiv.org/abs/1810.03292.
+# - M. Mitchell and others, *Model Cards for Model Reporting*, 2019, https://arxiv.org/abs/1810.03993.
