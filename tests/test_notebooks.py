@@ -23,7 +23,7 @@ CLAIMS = {
     "04_practical_tradeoffs": lambda r: r["gain_20"]["low"] > 0 and r["needed"]["low"] > 10 and r["deviation"] < 0.1,
     "05_resnet50_demo": lambda r: (
         r["tuned"] > r["frozen"] > 0.55
-        and r["without_most"] < r["without_least"]
+        and r["glows"] < r["not_glows"]
         and r["statistics"]["high"] < 0
         and r["shift"] < 1e-4
     ),

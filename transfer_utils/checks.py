@@ -332,22 +332,30 @@ def pareto_front(answer: Callable) -> str:
 
 @check
 def heat_map(answer: Callable) -> str:
-    """The learner's heat(maps, slopes) weights each map with its mean slope, adds them up, and cuts at zero."""
+    """The learner's heat_of(maps, slopes) weights each map with its mean slope, adds them up, and cuts at zero."""
     generator = torch.Generator().manual_seed(0)
-    maps, slopes = (torch.randn(2, 6, 3, 3, generator=generator) for _ in range(2))
+    maps, slopes = (torch.randn(2, 6, 3, 4, generator=generator) for _ in range(2))
     found = answer(maps.clone(), slopes.clone())
     _filled(found, answer, "return a tensor (N, h, w).")
+    found = torch.as_tensor(found).float()
     weight = slopes.mean((2, 3), keepdim=True)
     expected = (weight * maps).sum(1).relu()
     if found.shape != expected.shape:
         raise NotYet(
-            f"heat returned a tensor {tuple(found.shape)} for maps {tuple(maps.shape)}; it should be (2, 3, 3).",
+            f"heat_of returned a tensor {tuple(found.shape)} for maps {tuple(maps.shape)}; it should be (2, 3, 4).",
             "slopes.mean((2, 3), keepdim=True) is one weight per channel; sum(1) adds the channels up.",
         )
-    if torch.allclose(found, (weight * maps).sum(1), atol=1e-4):
-        raise NotYet("some places are negative.", "what speaks against the class counts as zero: relu().")
-    if torch.allclose(found, (slopes * maps).sum(1).relu(), atol=1e-4):
-        raise NotYet("each place has a weight of its own.", "average the slopes over positions first.")
+    mistakes = {
+        "some places are negative": ((weight * maps).sum(1), "what speaks against the class counts as zero: relu()."),
+        "each place has a weight of its own": ((slopes * maps).sum(1).relu(), "average the slopes over positions."),
+        "relu came before the sum": ((weight * maps).relu().sum(1), "add the channels up first, then relu()."),
+        "the slopes are added up": (12 * expected, "take their mean over positions, not their sum."),
+        "the channels are averaged": (expected / 6, "add the channels up: sum(1)."),
+        "the map is stretched to 1": (expected / expected.amax((1, 2), keepdim=True), "leave it as it comes."),
+    }
+    for seen, (wrong, hint) in mistakes.items():
+        if torch.allclose(found, wrong, atol=1e-4):
+            raise NotYet(f"{seen}.", hint)
     if not torch.allclose(found, expected, atol=1e-4):
         raise NotYet("the numbers differ from ours.", "weight * maps, summed over channels, then relu().")
     return "one weight per channel, added up, and only what speaks for the class."
@@ -360,13 +368,15 @@ def best_temperature(answer: Callable) -> str:
     labels = torch.randint(3, (300,), generator=generator)
     honest = torch.randn(300, 3, generator=generator)
     honest[torch.arange(300), labels] += 1.0
-    for factor in (4.0, 0.5):
-        found = answer(honest * factor, labels)
+    half_wrong = torch.where(torch.arange(300) % 4 == 0, (labels + 1) % 3, labels)
+    for factor, true in ((4.0, labels), (0.5, labels), (1.0, half_wrong)):
+        found = answer(honest * factor, true)
         _filled(found, answer, "return the temperature.")
-        ours = evaluation.temperature(honest * factor, labels)
-        if abs(float(found) / ours - 1) > 0.15:
+        ours = evaluation.temperature(honest * factor, true)
+        if not abs(float(found) / ours - 1) <= 0.15:
+            told = f"logits {factor:g} times as large as honest ones" if true is labels else "logits with other labels"
             raise NotYet(
-                f"logits that are {factor} times as large as honest ones gave {float(found):.2f}; we get {ours:.2f}.",
+                f"{told} gave {float(found):.2f}; we get {ours:.2f}.",
                 "divide the logits by each candidate, take cross_entropy(logits / t, labels), keep the smallest.",
             )
     return "logits that are too sure get a temperature above 1, timid ones a temperature below 1."

@@ -24,7 +24,7 @@ def freeze(model: StagedModel, through: str | None) -> StagedModel:
 
 
 def hold_statistics(model: nn.Module) -> nn.Module:
-    """Hold the stored statistics of every batch-norm for good, and let its weights train; returns the model.
+    """Hold the stored statistics of every batch-norm, also after freeze(model, None); its weights may train.
 
     What fine-tuning on few photos needs: statistics of small batches blur what pretraining stored. Source:
     https://keras.io/guides/transfer_learning/

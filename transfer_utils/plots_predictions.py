@@ -56,7 +56,7 @@ def reliability(lines: dict[str, pd.DataFrame]) -> HTML:
 
 
 def heated(photos: Tensor, maps: Tensor) -> Tensor:
-    """Photos (N, 3, H, W) with maps (N, h, w) between 0 and 1 over them: uint8, red where a map is high."""
+    """Photos (N, 3, H, W) with maps (N, h, w) between 0 and 1 over them: uint8, bright where a map is high."""
     heat = interpolate(maps[:, None].float(), photos.shape[-2:], mode="bilinear").squeeze(1).cpu()
     colours = torch.from_numpy(plt.get_cmap("inferno")(heat.numpy())[..., :3]).permute(0, 3, 1, 2) * 255
     return (0.5 * photos + 0.5 * colours).round().byte()
