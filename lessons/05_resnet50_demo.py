@@ -319,13 +319,14 @@ for name in ("what glows on another photo", "the middle", "what does not glow"):
 # %%
 from transfer_utils import export
 
-for parameter in network.cpu().eval().requires_grad_(False).head.parameters():
+deployed = copy.deepcopy(network).cpu().eval().requires_grad_(False)
+for parameter in deployed.head.parameters():
     parameter /= t
 place = cache_folder() / "exported" / "ten_classes"
-program = export.load_program(export.save_program(place, network, run.size))
+program = export.load_program(export.save_program(place, deployed, run.size))
 sample = slice(None, None, 20)
 photos = features.resize(test.images[sample], run.size)
-expected = export.FromPixels(network)(photos)
+expected = export.FromPixels(deployed)(photos)
 print("torch.export: largest difference", (program(photos) - expected).abs().max().item())
 agree = (program(photos).argmax(1) == predicted[sample]).float().mean()
 print(f"{agree:.1%} of its answers are those of the evaluation above")
@@ -341,7 +342,7 @@ missing = export.missing_for_onnx()
 if missing:
     print(f"ONNX needs {', '.join(missing)}: pip install 'transfer_utils[export]'. We go on without.")
 else:
-    onnx = export.load_onnx(export.save_onnx(place, network, run.size))
+    onnx = export.load_onnx(export.save_onnx(place, deployed, run.size))
     print("ONNX: largest difference", (onnx(photos) - expected).abs().max().item())
 
 # %%

@@ -1,13 +1,14 @@
 """Model cards: every number of the run, in words that hold without the notebook."""
 
 import datetime
+import re
 
 import pandas as pd
 import pytest
 import torch
-from test_classifiers import CLASSES, small_classifier, small_folder
+from test_classifiers import CLASSES, as_folder, small_classifier, small_folder
 
-from transfer_utils import cards, evaluation, stats
+from transfer_utils import cards, data, evaluation, stats
 
 FACTS = {"Classes": "cat, dog", "Photos": 120, "Made on": "2026-01-01"}
 PER_CLASS = {"cat": stats.share_interval(8, 10), "dog": stats.share_interval(3, 4)}
@@ -70,6 +71,23 @@ def test_the_card_of_a_folder_says_what_was_measured():
     assert f"- {cards.often_confused(evaluation.confusion(labels, predicted, CLASSES))}\n" in card
     assert "one of its classes" in card
     assert "Treat it as you would treat the photos" in card
+    assert "- 12 of its photos are near-copies of others" in card
+
+
+def test_without_near_copies_the_card_speaks_of_none():
+    folder = as_folder(data.load().only("cat", "ship").take(2), size=32)
+    card = cards.folder_card(folder, torch.eye(2)[folder.photos.labels], "resnet18")
+    assert "near-copies" not in card
+    assert "- No photo was mistaken for another class.\n" in card
+    assert "| cat | 100% | 34% to 100% | 2 |\n" in card
+
+
+@pytest.mark.parametrize("name", ["black|white", "two\nlines"])
+def test_a_class_with_any_name_is_one_line_of_the_table(name):
+    per_class = {name: stats.share_interval(1, 2), "dog": stats.share_interval(2, 2)}
+    card = cards.model_card("Cats", FACTS, stats.share_interval(3, 4), "test photos", per_class, ["Night."])
+    (table,) = [block.splitlines() for block in card.split("\n\n") if block.startswith("|")]
+    assert [len(re.findall(r"(?<!\\)\|", line)) for line in table] == [5] * 4
 
 
 # --- often_confused -----------------------------------------------------------------------------------------------

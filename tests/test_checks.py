@@ -33,6 +33,10 @@ def unfilled(*arguments):
         checks.layer_rates,
         checks.paired_gain,
         checks.pareto_front,
+        checks.heat_map,
+        checks.best_temperature,
+        checks.balanced_accuracy,
+        checks.parts_without_leaks,
     ],
 )
 def test_an_open_exercise_is_not_yet_done(check, capsys):
@@ -324,6 +328,155 @@ def test_pareto_front_that_is_no_list_is_no_list_of_names(capsys):
     shown = verdict(checks.pareto_front, lambda points: 3, capsys)
     assert shown.startswith("Not yet")
     assert "list of names" in shown
+
+
+# --- lesson 05
+
+
+def heat(maps, slopes, places=(2, 3), cut=torch.relu):
+    """The lesson's solution."""
+    return cut((slopes.mean(places, keepdim=True) * maps).sum(1))
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (heat, "Right"),
+        (lambda m, s: heat(m, s).tolist(), "Right"),
+        (lambda m, s: heat(m, s, cut=lambda x: x), "some places are negative.\nHint: what speaks against the class"),
+        (lambda m, s: (s * m).sum(1).relu(), "each place has a weight of its own.\nHint: average the slopes"),
+        (lambda m, s: (s.mean((2, 3), True) * m).relu().sum(1), "relu came before the sum.\nHint: add the channels"),
+        (lambda m, s: heat(m, 12 * s), "the slopes are added up.\nHint: take their mean"),
+        (lambda m, s: heat(m, s) / 6, "the channels are averaged.\nHint: add the channels up"),
+        (lambda m, s: heat(m, s) / heat(m, s).amax((1, 2), True), "the map is stretched to 1.\nHint: leave it"),
+        (lambda m, s: (s.mean((2, 3)) @ m.flatten(2)).relu(), "returned a tensor (2, 2, 12) for maps (2, 6, 3, 4)"),
+        (lambda m, s: s.mean((2, 3), keepdim=True) * m, "it should be (2, 3, 4).\nHint: slopes.mean("),
+        (lambda m, s: heat(m, s, cut=torch.abs), "the numbers differ from ours.\nHint: weight * maps"),
+        (lambda m, s: heat(m, s, places=(0, 2, 3)), "the numbers differ from ours"),
+        (lambda m, s: heat(m, s) / 0 * 0, "the numbers differ from ours"),
+        (lambda m, s: 3, "returned a tensor ()"),
+        (lambda m, s: "warm", "stopped with"),
+    ],
+)
+def test_heat_map(answer, said, capsys):
+    shown = verdict(checks.heat_map, answer, capsys)
+    assert said in shown
+    assert shown.startswith("Right" if said == "Right" else "Not yet")
+
+
+def cooled(logits, labels, candidates=None, loss=cross_entropy, best=torch.argmin):
+    """The lesson's solution."""
+    candidates = torch.logspace(-1, 1, 200) if candidates is None else candidates
+    return candidates[best(torch.stack([loss(logits / t, labels) for t in candidates]))].item()
+
+
+class ByTheirSize:
+    """Is right once, and from then on looks at the logits alone."""
+
+    share = None
+
+    def __call__(self, logits, labels):
+        self.share = self.share or cooled(logits, labels) / logits.std()
+        return self.share * logits.std()
+
+
+def mistakes_at(logits, labels):
+    return (logits.argmax(1) != labels).float().mean()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (cooled, "Right"),
+        (lambda x, y: torch.tensor(cooled(x, y)), "Right"),
+        (lambda x, y: 1 / cooled(x, y), "Hint: divide the logits by each candidate"),
+        (lambda x, y: cooled(x, y, best=torch.argmax), "Hint: divide the logits by each candidate"),
+        (lambda x, y: cooled(x, y, loss=mistakes_at), "Hint: divide the logits by each candidate"),
+        (lambda x, y: cooled(x, y, torch.linspace(1, 10, 200)), "0.5 times as large as honest ones"),
+        (lambda x, y: cooled(x, y, torch.linspace(0.1, 1, 200)), "4 times as large as honest ones"),
+        (lambda x, y: 1.0, "4 times as large as honest ones gave 1.00; we get "),
+        (lambda x, y: float("nan"), "Hint: divide the logits by each candidate"),
+        (ByTheirSize(), "logits with other labels gave"),
+        (lambda x, y: "warm", "stopped with ValueError"),
+        (lambda x, y: x / 2, "stopped with"),
+    ],
+)
+def test_best_temperature(answer, said, capsys):
+    shown = verdict(checks.best_temperature, answer, capsys)
+    assert said in shown
+    assert shown.startswith("Right" if said == "Right" else "Not yet")
+
+
+# --- lesson 07
+
+
+def balanced(labels, predicted, classes=torch.unique):
+    """The lesson's solution."""
+    right = (predicted == labels).float()
+    return torch.stack([right[labels == c].mean() for c in classes(labels)]).mean().item()
+
+
+def precision(labels, predicted):
+    return torch.stack([(labels[predicted == c] == c).float().mean() for c in labels.unique()]).mean()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (balanced, "Right"),
+        (lambda y, p: torch.tensor(balanced(y, p)), "Right"),
+        (
+            lambda y, p: (y == p).float().mean(),
+            "0.9 is the share of all photos.\nHint: take the accuracy of each class",
+        ),
+        (precision, "8 of 8 and 1 of 2 gave 0.944; we get 0.750.\nHint: for each class"),
+        (lambda y, p: 100 * balanced(y, p), "gave 75.000; we get 0.750"),
+        (lambda y, p: float("nan"), "gave nan; we get 0.750"),
+        (
+            lambda y, p: torch.stack(
+                [(p[y == c] == c).sum() / max(1, (y == c).sum()) for c in range(y.max() + 1)]
+            ).mean(),
+            "a class without photos is counted.\nHint: go over labels.unique()",
+        ),
+        (lambda y, p: balanced(y, p, lambda y: range(y.max() + 1)), "a class without photos is counted"),  # it is nan
+        (lambda y, p: "three quarters", "stopped with ValueError"),
+        (lambda y, p: [1.0, 0.5], "stopped with TypeError"),
+    ],
+)
+def test_balanced_accuracy(answer, said, capsys):
+    shown = verdict(checks.balanced_accuracy, answer, capsys)
+    assert said in shown
+    assert shown.startswith("Right" if said == "Right" else "Not yet")
+
+
+def parts(groups, count):
+    """The lesson's solution."""
+    return torch.unique(groups, return_inverse=True)[1] % count
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (parts, "Right"),
+        (lambda groups, count: parts(groups, count).tolist(), "Right"),
+        (lambda groups, count: parts(groups, count).numpy(), "Right"),
+        (
+            lambda groups, count: torch.arange(len(groups)) % count,
+            "the near-duplicates of group 1 are in parts [1, 2].\nHint: deal the groups, not the photos",
+        ),
+        (lambda groups, count: groups % count, "are dealt into parts of [100, 0].\nHint: number the groups"),
+        (lambda groups, count: parts(groups, 2), "the parts are [0, 1]; we asked for 0, 1 and 2"),
+        (lambda groups, count: parts(groups, count) + 1, "the parts are [1, 2, 3]; we asked for 0, 1 and 2"),
+        (lambda groups, count: torch.zeros(len(groups)), "the parts are [0.0]"),
+        (lambda groups, count: parts(groups.unique(), count), "parts returned (7,); there are 10 photos"),
+        (lambda groups, count: 3, "parts returned (); there are 10 photos"),
+        (lambda groups, count: "abc", "stopped with"),
+    ],
+)
+def test_parts_without_leaks(answer, said, capsys):
+    shown = verdict(checks.parts_without_leaks, answer, capsys)
+    assert said in shown
+    assert shown.startswith("Right" if said == "Right" else "Not yet")
 
 
 # --- self-tests

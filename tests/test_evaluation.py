@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 from sklearn import metrics
-from torch.nn.functional import cross_entropy
 
 from transfer_utils import evaluation, stats
 
@@ -120,14 +119,31 @@ def test_temperature_finds_the_factor_of_logits_that_were_honest(factor):
 
 
 @pytest.mark.parametrize("factor", [0.5, 3.0])
-def test_no_temperature_of_a_fine_grid_is_better(factor):
-    logits, labels = answers(seed=1)
-    logits = factor * logits
+@pytest.mark.parametrize("count", [12, 400])
+def test_no_temperature_of_a_fine_grid_is_better(factor, count):
+    """Platt's aim: (n + 1) / (n + 2) for the right class, and the rest shared by all others."""
+    logits, labels = answers(seed=1, count=count)
+    logits = factor * logits.double()
+    aim = torch.full((count, 4), 1 / (count + 2) / 3, dtype=torch.float64)
+    aim[torch.arange(count), labels] = (count + 1) / (count + 2)
+
+    def loss(t):
+        return -(aim * (logits / t).log_softmax(1)).sum(1).mean()
+
     found = evaluation.temperature(logits, labels)
     grid = torch.logspace(-1, 1, 4001, dtype=torch.float64)
-    losses = torch.stack([cross_entropy(logits.double() / t, labels) for t in grid])
-    assert cross_entropy(logits.double() / found, labels) <= losses.min() + 1e-9
+    losses = torch.stack([loss(t) for t in grid])
+    assert loss(found) <= losses.min() + 1e-9
     assert found == pytest.approx(grid[losses.argmin()].item(), rel=2e-3)
+
+
+@pytest.mark.parametrize("count", [4, 24, 400])
+def test_without_a_mistake_it_is_as_sure_as_so_few_photos_allow(count):
+    """Cross-entropy alone would want certainty, whatever the logits."""
+    labels = torch.arange(count) % 2
+    logits = 2 * torch.stack([1.0 - labels, labels], dim=1)
+    cooled = logits / evaluation.temperature(logits, labels)
+    assert cooled.softmax(1).amax(1).mean().item() == pytest.approx((count + 1) / (count + 2), abs=1e-3)
 
 
 def test_a_temperature_changes_no_answer_and_mends_the_probabilities():

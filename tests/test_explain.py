@@ -80,6 +80,14 @@ def test_a_map_depends_on_the_class_and_not_on_the_other_photos(networks):
     assert not torch.allclose(explain.grad_cam(model, PHOTOS, labels.roll(1), "stage5"), together, atol=0.1)
 
 
+def test_many_photos_are_explained_in_batches(networks, monkeypatch):
+    model, labels = networks["efficientnet_lite0"]
+    whole = explain.grad_cam(model, PHOTOS, torch.tensor(labels), "stage5")
+    monkeypatch.setattr(explain, "BATCH", 3)
+    parts = explain.grad_cam(model, PHOTOS, torch.tensor(labels), "stage5")
+    torch.testing.assert_close(parts, whole, atol=1e-4, rtol=1e-3)
+
+
 def test_maps_are_shares_of_the_brightest_place(networks):
     model, labels = networks["efficientnet_lite0"]
     maps = explain.grad_cam(model, PHOTOS, torch.tensor(labels), "stage5")
@@ -126,6 +134,14 @@ def test_a_stage_without_maps_is_refused_and_changes_nothing(tiny, stage):
     assert_unchanged(model, before)
 
 
+def test_a_class_that_is_not_there_changes_nothing(tiny):
+    model = tiny()
+    before = snapshot(model)
+    with pytest.raises((RuntimeError, ValueError, IndexError)):
+        explain.grad_cam(model, torch.zeros(2, 3, 16, 16, dtype=torch.uint8), torch.tensor([0, 7]), "body")
+    assert_unchanged(model, before)
+
+
 def test_batch_norm_explains_with_its_stored_statistics(tiny):
     """In training mode the other photos of the batch would move a photo's map."""
     model, photos = tiny(), torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8)
@@ -144,29 +160,49 @@ def bright():
     return torch.full((3, 3, 96, 96), 255, dtype=torch.uint8), maps.view(3, 6, 6) / 35
 
 
+def greyed(images: torch.Tensor) -> torch.Tensor:
+    """Which places of the map are covered, (N, 6, 6)."""
+    return (images == explain.GREY).all(1)[:, ::16, ::16]
+
+
 def test_exactly_a_quarter_becomes_grey(bright):
     photos, maps = bright
     covered = explain.cover(photos, maps)
-    assert list(covered) == ["what glows most", "any quarter", "what glows least"]
+    assert list(covered) == ["what glows", "what glows on another photo", "the middle", "what does not glow"]
     for images in covered.values():
         assert images.dtype is torch.uint8
         assert images.unique().tolist() == [explain.GREY, 255]
         assert (images == explain.GREY).flatten(1).float().mean(1).tolist() == [0.25] * 3
+        places = greyed(images).repeat_interleave(16, 1).repeat_interleave(16, 2)
+        assert torch.equal((images == explain.GREY).all(1), places)
     assert (photos == 255).all()  # the photos themselves stay
 
 
 def test_the_highest_and_the_lowest_places_are_covered(bright):
     photos, maps = bright
     covered = explain.cover(photos, maps)
-    for name, is_chosen in (("what glows most", maps * 35 > 26.5), ("what glows least", maps * 35 < 8.5)):
-        expected = is_chosen.repeat_interleave(16, 1).repeat_interleave(16, 2)
-        assert torch.equal((covered[name] == explain.GREY).all(1), expected)
+    highest = maps * 35 > 26.5
+    assert torch.equal(greyed(covered["what glows"]), highest)
+    assert torch.equal(greyed(covered["what glows on another photo"]), highest[[2, 0, 1]])
+    assert torch.equal(greyed(covered["what does not glow"]), maps * 35 < 8.5)
 
 
-def test_any_quarter_is_the_same_for_the_same_seed(bright):
+def test_the_middle_is_in_the_middle_whatever_the_map_says(bright):
     photos, maps = bright
-    first, again, other = (explain.cover(photos, maps, seed)["any quarter"] for seed in (3, 3, 4))
+    for some in (maps, torch.zeros_like(maps)):
+        places = greyed(explain.cover(photos, some)["the middle"])
+        assert places[:, 2:4, 2:4].all()
+        assert not places[:, [0, -1]].any()
+        assert not places[:, :, [0, -1]].any()
+
+
+def test_the_same_seed_is_the_same_picture(bright):
+    """Where many places glow alike, chance decides which of them are covered."""
+    photos, maps = bright
+    flat = torch.zeros_like(maps)
+    first, again, other = (explain.cover(photos, flat, seed)["what does not glow"] for seed in (3, 3, 4))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-    assert torch.equal(explain.cover(photos, maps.flip(1), 3)["any quarter"], first)  # whatever the map says
     assert not torch.equal(first[0], first[1])
+    distinct = [explain.cover(photos, maps, seed)["what does not glow"] for seed in (3, 4)]
+    assert torch.equal(*distinct)  # where no two are alike, it does not

@@ -81,6 +81,10 @@ def test_a_new_process_runs_the_program_without_the_course(program, lite, folder
         torch.testing.assert_close(logits, logits_of(lite, photos[:count]), atol=1e-5, rtol=0)
 
 
+def test_names_with_dots_keep_them(tiny, tmp_path):
+    assert export.save_program(tmp_path / "rate0.1", tiny(), 16).name == "rate0.1.pt2"
+
+
 # --- ONNX ---------------------------------------------------------------------------------------------------------
 
 

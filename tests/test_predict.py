@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,27 +52,52 @@ def test_one_line_for_each_photo_and_nothing_else(model, photos, capsys):
     assert "3/3" in err  # the progress
 
 
-def test_the_command_in_a_process_of_its_own(model, photos):
-    awkward = [photos[0].with_name(name) for name in ("a\tb.png", "a\nb.png", "Käfer 熊.png")]
-    for path in awkward:
-        path.write_bytes(photos[1].read_bytes())
-    broken = photos[0].with_name("broken.jpg")
-    broken.write_bytes(b"apples\n")
-    gone = photos[0].with_name("gone.jpg")
-    command = [sys.executable, "-m", "transfer_utils.predict", model.name, *awkward, broken, gone, photos[2]]
-    ran = subprocess.run(command, cwd=model.parent, capture_output=True, timeout=280)
-    lines = ran.stdout.decode("utf-8", "backslashreplace").splitlines()
-    assert [line.count("\t") for line in lines] == [2] * 4
-    shown = [Path(line.split("\t")[0]).name for line in lines]
+@pytest.fixture(scope="module")
+def awkward(tmp_path_factory) -> dict[str, Path]:
+    """A photo under awkward names, one that is broken, and one that is not there."""
+    folder = tmp_path_factory.mktemp("awkward")
+    names = {
+        "tab": "a\tb.png",
+        "newline": "a\nb.png",
+        "letters": "Käfer 熊.png",
+        "broken": "broken.jpg",
+        "gone": "gone.jpg",
+    }
+    for name in names.values():
+        if name != "gone.jpg":
+            Image.fromarray(new_photos(1).images[1].permute(1, 2, 0).numpy()).save(folder / name)
+    (folder / "broken.jpg").write_bytes(b"apples\n")
+    return {kind: folder / name for kind, name in names.items()}
+
+
+@pytest.fixture(scope="module")
+def ran(model, awkward):
+    """What the command did with them, in a process of its own."""
+    paths = [awkward[kind] for kind in ("tab", "newline", "broken", "gone", "letters")]
+    command = [sys.executable, "-m", "transfer_utils.predict", model.name, *paths]
+    return subprocess.run(command, cwd=model.parent, capture_output=True, timeout=280)
+
+
+def test_the_command_answers_every_photo_that_it_can_read_in_one_line(ran, awkward):
+    lines = ran.stdout.decode("utf-8", "backslashreplace").split("\n")
+    assert lines.pop() == ""
+    assert [line.count("\t") for line in lines] == [2] * 3
+    shown = [line.split("\t")[0].removeprefix(f"{awkward['gone'].parent}{os.sep}") for line in lines]
     assert shown[:2] == ["a\\tb.png", "a\\nb.png"]
-    assert shown[3] == photos[2].name
-    assert [tuple(line.split("\t")[1:]) for line in lines] == [expected(photos[1])] * 3 + [expected(photos[2])]
+    assert [tuple(line.split("\t")[1:]) for line in lines] == [expected(awkward["letters"])] * 3
+
+
+def test_the_command_says_why_not_on_standard_error(ran, awkward):
     said = ran.stderr.decode("utf-8", "backslashreplace")
-    assert f"{broken}: it is text, not a photo" in said
-    assert "gone.jpg: " in said
-    assert "No such file" in said
+    assert f"{awkward['broken']}: it is text, not a photo" in said
+    assert f"{awkward['gone']}: there is no such file" in said
+    assert "5/5" in said
     assert "Traceback" not in said
     assert ran.returncode == 1
+
+
+def test_the_command_says_nothing_that_only_a_programmer_understands(ran):
+    assert b"Warning" not in ran.stderr
 
 
 @pytest.mark.parametrize("content", [b"", b"apples\n", b"\x89PNG\r\n\x1a\n garbage"])
@@ -88,6 +114,32 @@ def test_a_folder_is_no_photo(model, photos, capsys, tmp_path):
     out, err = capsys.readouterr()
     assert out.splitlines() == ["\t".join([str(photos[0]), *expected(photos[0])])]
     assert f"{tmp_path}: " in err
+
+
+def test_patterns_that_no_shell_expanded_are_expanded(model, photos, capsys):
+    """And a file whose name looks like a pattern is that file."""
+    odd = photos[0].with_name("[cat].png")
+    odd.write_bytes(photos[0].read_bytes())
+    assert ask(model, photos[0].parent / "*i*.png", odd) == 0
+    assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()] == [str(photos[2]), str(odd)]
+    assert ask(model, photos[0].parent / "*.tiff") == 1
+    assert "*.tiff: there is no such file" in capsys.readouterr().err
+
+
+def test_a_pipe_is_not_waited_for(model, photos, capsys, tmp_path):
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("this system has no pipes with names")
+    os.mkfifo(tmp_path / "pipe")
+    assert ask(model, tmp_path / "pipe", photos[0]) == 1
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 1
+    assert "pipe: it is no ordinary file" in err
+
+
+def test_a_class_with_a_tab_in_its_name_is_still_one_field(photos, tmp_path, capsys):
+    classifier = replace(small_classifier("course_resnet/both")[0], classes=("a\tb", "c\nd", "e\rf"))
+    ask(saved_models.save(tmp_path / "model", classifier, ""), *photos)
+    assert [line.count("\t") for line in capsys.readouterr().out.split("\n")] == [2, 2, 2, 0]
 
 
 def test_a_photo_unlike_all_that_it_knows_is_named_and_answered(model, photos, capsys, tmp_path):

@@ -73,7 +73,7 @@ def test_a_loaded_model_gives_identical_answers(tmp_path, backbone):
     assert (path / CARD).read_text(encoding="utf-8") == "# Mine ä\n"
     loaded = saved_models.load(str(path))
     assert classifiers.predict(loaded, photos).equals(before)
-    assert (loaded.classes, loaded.size, loaded.names) == (classifier.classes, classifier.size, classifier.names)
+    assert (loaded.classes, loaded.size) == (classifier.classes, classifier.size)
     assert loaded.limit == classifier.limit
     assert not loaded.model.training
 
@@ -208,7 +208,7 @@ def by_hand(folder: Path, name: str, content: bytes) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("key", ["backbone", "classes", "size", "limit", "photos"])
+@pytest.mark.parametrize("key", ["backbone", "classes", "size", "limit", "preprocessing"])
 def test_settings_without_a_key_are_refused(models, key):
     settings = json.loads((models / "one" / SETTINGS).read_text())
     del settings[key]
@@ -235,7 +235,26 @@ def test_settings_that_are_no_settings_are_refused(models, content):
         ("classes", ["cat"]),
         ("classes", ["cat", "dog", "frog", "ship"]),
         ("classes", 3),
-        ("photos", None),
+        ("preprocessing", {"crop": "largest square in the middle", "mean": [0.5] * 3, "std": [0.5] * 3}),
+        ("preprocessing", None),
+        ("size", "large"),
+        ("size", None),
+        ("size", []),
+        ("limit", "x"),
+        ("limit", None),
+        *(
+            pytest.param(key, value)
+            for key, value in (
+                ("backbone", 5),
+                ("backbone", None),
+                ("size", 0),
+                ("size", -3),
+                ("size", 1_000_000),
+                ("limit", float("nan")),
+                ("classes", "abc"),
+                ("classes", [1, 2, 3]),
+            )
+        ),
     ],
 )
 def test_settings_with_a_nonsense_value_are_refused(models, key, value):
@@ -254,6 +273,16 @@ def test_settings_with_a_nonsense_value_are_refused(models, key, value):
         (MEMORY, b""),
         (MEMORY, serialise({"unknown": torch.zeros(2)})),
         (MEMORY, pickle.dumps({"known": [1, 2]})),
+        *(
+            pytest.param(MEMORY, serialise({"known": known}))
+            for known in (
+                torch.zeros(5, 3),
+                torch.zeros(0, 256),
+                torch.zeros(256),
+                torch.zeros(5, 256, dtype=torch.long),
+                torch.full((5, 256), torch.nan),
+            )
+        ),
     ],
 )
 def test_tensors_that_are_none_of_ours_are_refused(models, name, content):
@@ -268,7 +297,7 @@ def test_tensors_that_are_none_of_ours_are_refused(models, name, content):
 def test_saving_again_replaces_the_model(models):
     classifier, _ = small_classifier(SMALL)
     other = files(models / "other")
-    (models / "one" / CARD).unlink()  # not even whole
+    by_hand(models / "one", SETTINGS, b"{}")  # not even whole
     saved_models.save(models / "one", changed(classifier), "# Other\n")
     assert (models / "one" / CARD).read_text() == "# Other\n"
     assert sorted(files(models / "one")) == sorted(FILES)
@@ -288,16 +317,44 @@ def test_a_folder_with_anything_else_in_it_is_refused(models, name):
     (models / "one" / name).parent.mkdir(exist_ok=True)
     (models / "one" / name).write_bytes(b"mine")
     before = files(models)
-    with pytest.raises(ValueError, match=f"also holds '{name.partition('/')[0]}'.*Choose a new or an empty folder"):
+    with pytest.raises(ValueError, match="is no saved model, so saving would remove something of yours. Choose a new"):
         saved_models.save(models / "one", small_classifier(SMALL)[0], "")
     assert files(models) == before
 
 
-def test_a_file_is_refused(tmp_path):
+def test_a_part_of_a_model_may_be_something_else(tmp_path):
+    """A README.md alone is more likely the learner's than ours."""
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(ValueError, match=r"holds 'README\.md' and is no saved model"):
+        saved_models.save(tmp_path, small_classifier(SMALL)[0], "")
+    assert files(tmp_path) == {"README.md": b"mine"}
+
+
+@pytest.mark.parametrize("name", ["model", "model/below", "model/below/that"])
+def test_a_file_is_no_place_for_a_model(tmp_path, name):
     (tmp_path / "model").write_bytes(b"mine")
-    with pytest.raises(ValueError, match="is a file; a model is saved as a folder. Choose another name"):
-        saved_models.save(tmp_path / "model", small_classifier(SMALL)[0], "")
+    with pytest.raises(ValueError, match=r"cannot be saved as the folder .*Give a new folder at a place of your own"):
+        saved_models.check_place(tmp_path / name)
+    with pytest.raises(ValueError, match="cannot be saved as the folder"):
+        saved_models.save(tmp_path / name, small_classifier(SMALL)[0], "")
     assert files(tmp_path) == {"model": b"mine"}
+
+
+@pytest.mark.parametrize("name", [".", "", "../here"])
+def test_the_folder_that_we_are_in_is_no_place_for_a_model(tmp_path, monkeypatch, name):
+    """It would be replaced under our feet."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(ValueError, match="cannot be saved as the folder"):
+        saved_models.check_place(name)
+
+
+def test_a_place_below_folders_that_are_not_there_yet_is_fine(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert saved_models.check_place("a/b/model") == tmp_path / "a" / "b" / "model"
+    assert saved_models.check_place("~/model") == tmp_path / "model"
+    assert not list(tmp_path.iterdir())
 
 
 # --- crashes ------------------------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """The command that trains on a folder of photos: in a process of its own once, and here for everything that fails."""
 
+import functools
 import hashlib
+import io
 import os
 import shutil
 import subprocess
@@ -57,6 +59,15 @@ def failed(capsys, *arguments) -> str:
     return ended.value.code
 
 
+def ended(*arguments) -> str:
+    """Why the command ended, or '' if it did what it should."""
+    try:
+        train_folder.main([str(argument) for argument in arguments])
+    except SystemExit as end:
+        return str(end.code)
+    return ""
+
+
 @pytest.fixture
 def no_work(monkeypatch) -> None:
     monkeypatch.setattr(photo_folders, "read", lambda *_, **__: pytest.fail("the photos were read"))
@@ -68,7 +79,7 @@ def no_work(monkeypatch) -> None:
 def test_it_says_where_the_model_is_and_nothing_else(trained):
     place, ran = trained
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout == f"{Path('deep/model')}\n"
+    assert ran.stdout == f"{place / 'deep' / 'model'}\n"
     assert sorted(path.name for path in (place / "deep" / "model").iterdir()) == sorted(
         [*saved_models.CHECKED, saved_models.SUMS]
     )
@@ -81,7 +92,7 @@ def test_it_tells_on_standard_error_how_it_goes(trained):
         "16 photos in 2 classes; 2 files left out.",
         "ship/list.jpg: it is text, not a photo",
         "the same file as frog/1.png",
-        "Running 16 photos through the network ...",
+        "running the network",
         "Recognised, each by a classifier that had not seen it: ",
         " of 16 photos",
     ):
@@ -94,7 +105,7 @@ def test_the_saved_model_knows_the_photos(trained, photos):
     place, ran = trained
     classifier = saved_models.load(place / "deep" / "model")
     assert classifier.classes == NAMES
-    assert len(classifier.known) == len(classifier.names) == 16
+    assert len(classifier.known) == 16
     folder = photo_folders.read(photos, classifier.size, progress=False)
     answers = classifiers.predict(classifier, folder.photos.images)
     assert (answers["class"] == [NAMES[label] for label in folder.photos.labels]).mean() > 0.85
@@ -113,6 +124,15 @@ def test_a_zip_and_a_second_time_into_the_same_place(trained, photos, tmp_path, 
         assert capsys.readouterr().out == f"{tmp_path / 'model'}\n"
         assert saved_models.load(tmp_path / "model").classes == NAMES
     assert checksums(tmp_path).items() >= before.items()
+
+
+def test_a_place_that_the_terminal_cannot_spell_is_no_failure(trained, photos, tmp_path, monkeypatch):
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii", newline="")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    train_folder.main([str(photos), "--out", str(tmp_path / "modèle")])
+    terminal.flush()
+    assert terminal.buffer.getvalue() == str(tmp_path / "modèle").encode("ascii", "backslashreplace") + b"\n"
+    assert saved_models.load(tmp_path / "modèle").classes == NAMES
 
 
 # --- what it refuses ----------------------------------------------------------------------------------------------
@@ -138,9 +158,16 @@ def test_without_photos_or_a_place_it_shows_how_to_call_it(arguments, capsys):
 @pytest.mark.usefixtures("no_work")
 def test_a_place_with_other_files_is_refused_before_any_work(photos, tmp_path, capsys):
     (tmp_path / "thesis.tex").write_text("years of work")
-    assert "also holds 'thesis.tex', which saving would remove" in failed(capsys, photos, "--out", tmp_path)
-    assert "is a file; a model is saved as a folder" in failed(capsys, photos, "--out", tmp_path / "thesis.tex")
+    assert "holds 'thesis.tex' and is no saved model" in failed(capsys, photos, "--out", tmp_path)
+    assert "cannot be saved as the folder" in failed(capsys, photos, "--out", tmp_path / "thesis.tex")
     assert checksums(tmp_path).keys() == {str(tmp_path / "thesis.tex")}
+
+
+@pytest.mark.usefixtures("no_work")
+def test_the_folder_that_we_are_in_is_refused_before_any_work(photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for place in (".", ""):
+        assert "cannot be saved as the folder" in failed(capsys, photos, "--out", place)
 
 
 @pytest.mark.usefixtures("no_work")
@@ -187,13 +214,27 @@ def one_photo_of_a_class(root):
         (a_text_file, "is neither a folder nor a whole zip"),
         (photos_without_classes, "has no photos inside class folders"),
         (one_class, "we need at least 2"),
-        (one_photo_of_a_class, r"'dog' has 1 photo(s), 1 of them different; a class needs at least 2"),
+        (one_photo_of_a_class, "The class 'dog' has only 1 photo; it needs at least 2 different ones"),
     ],
 )
 def test_a_folder_that_is_no_use_is_refused_in_one_line(tmp_path, capsys, make, said):
     make(tmp_path / "photos")
     assert said in failed(capsys, tmp_path / "photos", "--out", tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+def test_a_class_whose_name_is_no_utf_8_is_trained_or_refused_before_any_work(tmp_path, monkeypatch):
+    """As old zips and other systems leave them."""
+    for name in (b"caf\xe9", b"ship"):
+        place = Path(os.fsdecode(os.fsencode(tmp_path) + b"/photos/" + name))
+        try:
+            place.mkdir(parents=True)
+        except OSError:
+            pytest.skip("this file system takes no such name")
+        for i in range(2):
+            Image.effect_noise((40, 40), 90).save(place / f"{i}.png")
+    monkeypatch.setattr(classifiers, "extract", functools.partial(classifiers.extract, backbone="course_resnet/both"))
+    assert "codec" not in ended(tmp_path / "photos", "--out", tmp_path / "model")
 
 
 def test_a_crash_of_the_disk_is_told_in_one_line(trained, photos, tmp_path, capsys, monkeypatch):

@@ -1,5 +1,7 @@
 """The explorers without a browser: states, errors, and the still pictures that stand in for them."""
 
+import base64
+import io
 import itertools
 import re
 
@@ -7,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 import traitlets
+from PIL import Image
 
 from transfer_utils import data, explorers, guide, widgets
 from transfer_utils.tradeoffs import COURSE
@@ -69,6 +72,20 @@ def test_response_explorer_shows_the_photos_that_excite_a_channel_most():
 def test_the_sprite_is_small():
     photos = data.load(split="valid").images[:200]
     assert len(widgets.sprite(photos)["url"]) < 150_000 * 4 / 3
+
+
+def test_photos_can_be_shown_larger():
+    """The page is told the side of a photo, and the still picture follows."""
+
+    def height(**options) -> int:
+        row = {"label": "cat", "words": "two photos", "tiles": [0, 1], "gap": 2}
+        frame = {"sentence": "Two photos.", "rows": [row]}
+        shown = widgets.explore("few", {"photo": ["one"]}, lambda i: frame, images=PHOTOS.images[:4], **options)
+        assert shown.sprite["shown"] == options.get("shown", 46)
+        code = re.search(r'src="data:image/png;base64,([^"]*)"', shown.picture().data).group(1)
+        return Image.open(io.BytesIO(base64.b64decode(code))).height
+
+    assert height(shown=184) > 1.5 * height()
 
 
 def test_a_control_without_options_is_refused():

@@ -28,9 +28,14 @@ def model_card(
     lines = [f"# {name}", "", *(f"- **{key}**: {value}" for key, value in facts.items()), ""]
     lines += ["## How good it is", "", f"Accuracy on {judged_on}: {accuracy}.", ""]
     lines += ["| class | recognised | 95 % interval | photos |", "|---|---|---|---|"]
-    lines += [f"| {c} | {s.mean:.0%} | {s.low:.0%} to {s.high:.0%} | {s.n} |" for c, s in per_class.items()]
+    lines += [f"| {_cell(c)} | {s.mean:.0%} | {s.low:.0%} to {s.high:.0%} | {s.n} |" for c, s in per_class.items()]
     lines += ["", "## What it does not know", "", *(f"- {limit}" for limit in limits), ""]
     return "\n".join(lines)
+
+
+def _cell(name: str) -> str:
+    """A name that stays in its cell of a table."""
+    return " ".join(name.split()).replace("|", "\\|")
 
 
 def folder_card(folder: PhotoFolder, logits: Tensor, backbone: str) -> str:

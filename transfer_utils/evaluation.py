@@ -60,8 +60,8 @@ def calibration_error(logits: Tensor, labels: Tensor) -> float:
 def temperature(logits: Tensor, labels: Tensor) -> float:
     """The number to divide logits by, so that their cross-entropy on these photos is smallest: above 1, less sure.
 
-    The photos must be ones that did not train the network: it is too often right on those. However good the answers, the
-    aim is no more confidence than (n + 1) / (n + 2) for n photos (Platt 1999): with all of them right it would grow
+    The photos must be ones that did not train the network: it is too often right on those. However good the answers,
+    the aim is no more confidence than (n + 1) / (n + 2) for n photos (Platt 1999): with all of them right it would grow
     without end. Source: https://arxiv.org/abs/1706.04599
     """
     count, classes = logits.shape

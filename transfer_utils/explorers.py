@@ -153,7 +153,7 @@ def mistakes(photos: ImageSet, names: Sequence[str], shares: Tensor, bank: Tenso
     """
     own = shares.gather(1, photos.labels[:, None]).squeeze(1)
     worst = own.argsort()[:count].tolist()
-    hits = nearest(bank, worst, count=6).tolist()
+    hits = nearest(bank, worst, count=min(6, len(bank) - 1)).tolist()
     used = sorted({*worst, *(i for row in hits for i in row)})
     small = features.resize(photos.images[used], 64)
 

@@ -29,7 +29,7 @@ def save_program(path: Path, model: StagedModel, size: int) -> Path:
 
     Source: https://docs.pytorch.org/docs/stable/export.html
     """
-    path = path.with_suffix(".pt2")
+    path = path.with_name(f"{path.name}.pt2")
     path.parent.mkdir(parents=True, exist_ok=True)
     network, example, shapes = _parts(model, size)
     torch.export.save(torch.export.export(network, example, dynamic_shapes=shapes), path)
@@ -52,7 +52,7 @@ def save_onnx(path: Path, model: StagedModel, size: int) -> Path:
     Source: https://docs.pytorch.org/docs/stable/onnx.html
     """
     _require_onnx()
-    path = path.with_suffix(".onnx")
+    path = path.with_name(f"{path.name}.onnx")
     path.parent.mkdir(parents=True, exist_ok=True)
     network, example, shapes = _parts(model, size)
     torch.onnx.export(network, example, path, dynamo=True, dynamic_shapes=shapes, external_data=False, verbose=False)

@@ -135,7 +135,7 @@ def _decode(content: bytes, size: int) -> tuple[np.ndarray, Facts]:
             width, height = height, width
         upright: Image.Image = image.transpose(_UPRIGHT[tag]) if tag in _UPRIGHT else image
         upright, note = _to_rgb(upright)
-        pixels = np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.LANCZOS))
+        pixels = np.array(ImageOps.fit(upright, (size, size), Image.Resampling.LANCZOS))
     notes += ["turned upright by its EXIF tag" if turned else "", note]
     if max(width, height) > LONG * min(width, height):
         notes.append("very long: only the middle is seen")

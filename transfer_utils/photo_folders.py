@@ -146,7 +146,10 @@ def base_of(names: list[str]) -> str:
 def class_of(name: str, base: str) -> str:
     """The class of a file by its path: the first folder behind base, or ''."""
     folder, slash, _ = name.removeprefix(base).partition("/")
-    return unicodedata.normalize("NFC", folder) if slash and name.startswith(base) else ""
+    if not slash or not name.startswith(base):
+        return ""
+    # Letters that no screen shows, or no file can hold, would break every later print.
+    return "".join(letter if letter.isprintable() else "_" for letter in unicodedata.normalize("NFC", folder))
 
 
 def refuse_splits(names: list[str], source: Path, base: str) -> None:
@@ -190,7 +193,7 @@ def _examine(file: File, class_name: str, size: int) -> tuple[Row, np.ndarray | 
     except OSError as error:
         return row | {"note": f"it cannot be opened ({error.strerror}); look at its permissions"}, None
     digest = hashlib.sha256(content).digest()
-    return row | {"used": True, "digest": digest} | asdict(facts), np.array(pixels)
+    return row | {"used": True, "digest": digest} | asdict(facts), pixels
 
 
 def _settle_copies(rows: list[Row]) -> None:

@@ -56,7 +56,7 @@ def _answer(classifier: Classifier, path: str) -> bool:
         tqdm.write(f"{name}: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
         return False
     answer = classifiers.predict(classifier, torch.from_numpy(pixels).permute(2, 0, 1)[None]).iloc[0]
-    tqdm.write(f"{name}\t{answer['class']}\t{answer['probability']:.4f}", file=sys.stdout)
+    tqdm.write(f"{name}\t{answer['class'].translate(ONE_LINE)}\t{answer['probability']:.4f}", file=sys.stdout)
     if answer["unlike"]:
         tqdm.write(f"{name}: unlike any photo that this classifier was trained on", file=sys.stderr)
     return True

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import Tensor
 from transfer_utils import backbones
 from transfer_utils.backbones import StagedModel
 from transfer_utils.classifiers import Classifier
+from transfer_utils.photo_folders import SIZES
 
 SETTINGS, NETWORK, MEMORY = "classifier.json", "network.safetensors", "memory.safetensors"
 CARD, SUMS = "README.md", "SHA256SUMS"
@@ -81,13 +83,20 @@ def load(path: str | Path) -> Classifier:
 
 
 def _classifier(settings: dict[str, Any], weights: dict[str, Tensor], known: Tensor) -> Classifier:
-    classes = tuple(settings["classes"])
-    model = backbones.load_backbone(settings["backbone"], pretrained=False, classes=len(classes))
+    classes, size, limit = tuple(settings["classes"]), settings["size"], float(settings["limit"])
+    if not isinstance(settings["classes"], list) or not all(isinstance(name, str) for name in classes):
+        raise ValueError("its classes are no list of names")
+    if not SIZES[0] <= size <= SIZES[1] or not math.isfinite(limit):
+        raise ValueError(f"its size is {size} and its limit {limit}")
+    model = backbones.load_backbone(str(settings["backbone"]), pretrained=False, classes=len(classes))
     if settings["preprocessing"] != _preprocessing(model):
         raise ValueError("it prepares photos in another way")
     model.load_state_dict(weights)
-    model.requires_grad_(False).eval()
-    return Classifier(model, classes, int(settings["size"]), known, float(settings["limit"]))
+    if known.shape != (len(known) or 1, model.head.in_features) or not known.dtype.is_floating_point:
+        raise ValueError(f"it remembers features of shape {tuple(known.shape)}")
+    if not known.isfinite().all():
+        raise ValueError("it remembers features that are no numbers")
+    return Classifier(model.requires_grad_(False).eval(), classes, size, known, limit)
 
 
 def _files(classifier: Classifier, card: str) -> dict[str, bytes]:

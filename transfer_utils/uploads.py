@@ -41,6 +41,7 @@ class Receiver(PageWidget):
         super().__init__(**traits)
         self._parts: list[bytes] = []
         self._received = 0
+        self._file: str | None = None
         self.on_msg(lambda _, message, buffers: self._take(message, buffers))
 
     def receive(self, class_name: str, file_name: str, content: bytes) -> str:
@@ -54,8 +55,9 @@ class Receiver(PageWidget):
         said, failed = "", False
         try:
             if part["offset"] == 0:
-                self._parts, self._received = [], 0
-            if part["offset"] != self._received or part["size"] > MOST_BYTES:
+                self._parts, self._received, self._file = [], 0, part["id"]
+            expected = (self._file, self._received)
+            if (part["id"], part["offset"]) != expected or part["size"] > MOST_BYTES:
                 raise ValueError("the upload was interrupted, or is too large. Choose the file again.")
             self._parts.append(bytes(buffers[0]))
             self._received += len(self._parts[-1])
