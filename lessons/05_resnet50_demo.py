@@ -115,9 +115,12 @@ network = freezing.hold_statistics(copy.deepcopy(model))
 plots.network(network)
 
 # %%
+from transfer_utils.device import spare_core
+
 epochs = 2 if everything else run.few(6)
 recipe = Recipe(epochs, rate=1e-3, head_ratio=10, batch=32, seed=run.seed)
-history = fit(network, few, None, run.size, recipe)
+with spare_core():  # the browser needs a core, too
+    history = fit(network, few, None, run.size, recipe)
 tuned_accuracy = accuracy(network, valid, run.size)
 print(f"frozen {frozen_accuracy:.0%}, fine-tuned {tuned_accuracy:.0%} of the valid photos")
 

@@ -142,6 +142,11 @@ def test_a_class_that_is_not_there_changes_nothing(tiny):
     assert_unchanged(model, before)
 
 
+def test_every_photo_needs_a_label(tiny):
+    with pytest.raises((RuntimeError, ValueError)):
+        explain.grad_cam(tiny(), torch.zeros(3, 3, 16, 16, dtype=torch.uint8), torch.tensor([0, 1]), "body")
+
+
 def test_batch_norm_explains_with_its_stored_statistics(tiny):
     """In training mode the other photos of the batch would move a photo's map."""
     model, photos = tiny(), torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8)

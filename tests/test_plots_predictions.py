@@ -20,13 +20,19 @@ def alt(picture) -> str:
     return html.unescape(words)
 
 
+@pytest.fixture(autouse=True)
+def closed():
+    """What one test left open is no concern of the next."""
+    yield
+    plt.close("all")
+
+
 @pytest.fixture
 def drawn(monkeypatch):
     """The figures, before they become pictures."""
     figures = []
     monkeypatch.setattr(plots_predictions, "picture", lambda figure, words: figures.append(figure))
-    yield figures
-    plt.close("all")
+    return figures
 
 
 # --- confusion ----------------------------------------------------------------------------------------------------
@@ -53,6 +59,11 @@ def test_confusion_shows_every_count_in_its_place(drawn):
     assert [label.get_text() for label in axes.get_yticklabels()] == ["cat", "dog", "ship"]
     (image,) = axes.images
     assert image.get_array().tolist() == [[0.7, 0.3, 0], [0.1, 0.9, 0], [0, 0, 0]]
+
+
+def test_a_class_may_have_any_name():
+    names = ["$5_or_$10", "dog"]
+    assert "$5_or_$10 1 of 1" in alt(plots_predictions.confusion(pd.DataFrame([[1, 0], [0, 1]], names, names)))
 
 
 # --- reliability --------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ def model_card(
     judged_on: which photos the accuracy is measured on. Source: Mitchell and others 2019, Model Cards for Model
     Reporting, https://arxiv.org/abs/1810.03993
     """
-    lines = [f"# {name}", "", *(f"- **{key}**: {value}" for key, value in facts.items()), ""]
+    lines = [f"# {_cell(name)}", "", *(f"- **{key}**: {value}" for key, value in facts.items()), ""]
     lines += ["## How good it is", "", f"Accuracy on {judged_on}: {accuracy}.", ""]
     lines += ["| class | recognised | 95 % interval | photos |", "|---|---|---|---|"]
     lines += [f"| {_cell(c)} | {s.mean:.0%} | {s.low:.0%} to {s.high:.0%} | {s.n} |" for c, s in per_class.items()]
@@ -43,7 +43,7 @@ def folder_card(folder: PhotoFolder, logits: Tensor, backbone: str) -> str:
     photos, predicted = folder.photos, logits.argmax(1)
     per_class = evaluation.per_class(photos.labels, predicted, photos.classes)
     facts = {
-        "Classes": ", ".join(photos.classes),
+        "Classes": ", ".join(map(_cell, photos.classes)),
         "Photos": f"{len(photos)}, seen as squares of {photos.images.shape[-1]} pixels from their middle",
         "Network": f"{backbone} with ImageNet weights, frozen; a linear probe as its head",
         "Made on": f"{datetime.date.today()}, torch {torch.__version__}",

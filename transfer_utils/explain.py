@@ -15,9 +15,13 @@ def grad_cam(model: StagedModel, photos: Tensor, labels: Tensor, stage: str) -> 
     """How much each place of each photo speaks for its label: (N, h, w), stretched to 1, the size of the stage's maps.
 
     photos: uint8 (N, 3, H, W), of the size that the model is used at. labels: int64 (N,), the classes to explain. The
-    model runs in eval mode, and nothing in it changes. ValueError for a stage without maps. Source: Selvaraju and
-    others 2017, Grad-CAM, https://arxiv.org/abs/1610.02391
+    model runs in eval mode, and nothing in it changes. ValueError for a stage without maps, or a photo without label.
+    Source: Selvaraju and others 2017, Grad-CAM, https://arxiv.org/abs/1610.02391
     """
+    if len(photos) != len(labels):
+        raise ValueError(
+            f"grad_cam() got {len(photos)} photos and {len(labels)} labels; it needs a label for each photo."
+        )
     device, was_training = model.mean.device, model.training
     model.eval()
     try:

@@ -1,5 +1,6 @@
 """A trained network as one file that needs no course to run: pixels in, logits out."""
 
+import copy
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
@@ -79,8 +80,8 @@ def _require_onnx() -> None:
 
 
 def _parts(model: StagedModel, size: int) -> tuple[nn.Module, tuple[Tensor], tuple[dict]]:
-    """The network in eval mode on the CPU, an example input, and which of its dimensions may vary."""
-    network = FromPixels(model).cpu().eval()
+    """A copy of the network in eval mode on the CPU, an example input, and which of its dimensions may vary."""
+    network = FromPixels(copy.deepcopy(model)).cpu().eval()
     # Two photos: an example of one would be taken for a fixed size of one.
     example = torch.zeros(2, 3, size, size, dtype=torch.uint8)
     return network, (example,), ({0: torch.export.Dim("photos")},)

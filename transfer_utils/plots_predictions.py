@@ -23,8 +23,9 @@ def confusion(table: pd.DataFrame) -> HTML:
     for (i, j), count in np.ndenumerate(table.to_numpy()):
         colour = "white" if shares[i, j] > 0.6 else "black"
         axes.text(j, i, f"{count}" if count else "·", ha="center", va="center", color=colour)
-    axes.set_xticks(range(len(table)), list(table.columns), rotation=45, ha="left", rotation_mode="anchor")
-    axes.set_yticks(range(len(table)), list(table.index))
+    names = [str(name).replace("$", r"\$") for name in table.index]  # between dollars matplotlib sees a formula
+    axes.set_xticks(range(len(table)), names, rotation=45, ha="left", rotation_mode="anchor")
+    axes.set_yticks(range(len(table)), names)
     axes.xaxis.tick_top()
     axes.set(ylabel="true class", xlabel="taken for")
     axes.xaxis.set_label_position("top")

@@ -14,9 +14,9 @@ from transfer_utils.classifiers import Classifier
 from transfer_utils.photo_files import Unreadable, read_bytes, read_photo
 
 DESCRIPTION = """\
-Ask a saved classifier about photos. Prints one line for each photo: its path, the class, and the probability of that
-class, separated by tabs. Photos that cannot be read, and photos unlike any that the classifier was trained on, are
-named on standard error."""
+Ask a saved classifier about photos, which are only read, never changed. Prints one line for each photo: its path, the
+class, and the probability of that class, separated by tabs. Photos that cannot be read, and photos unlike any that the
+classifier was trained on, are named on standard error."""
 EXAMPLE = "example: python -m transfer_utils.predict my_model holiday/*.jpg > answers.tsv"
 ONE_LINE = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r"})
 

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,10 @@ def save(path: str | Path, classifier: Classifier, card: str) -> Path:
     """
     target = check_place(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    fresh, old = (target.with_name(f".{target.name}.{word}{os.getpid()}") for word in ("new", "old"))
-    fresh.mkdir()
+    fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    old = fresh.with_name(f"{fresh.name}.old")
     try:
+        fresh.chmod(0o755)  # a temporary folder is for its owner alone
         for name, content in _files(classifier, card).items():
             (fresh / name).write_bytes(content)
         if target.exists():
@@ -86,7 +88,7 @@ def _classifier(settings: dict[str, Any], weights: dict[str, Tensor], known: Ten
     classes, size, limit = tuple(settings["classes"]), settings["size"], float(settings["limit"])
     if not isinstance(settings["classes"], list) or not all(isinstance(name, str) for name in classes):
         raise ValueError("its classes are no list of names")
-    if not SIZES[0] <= size <= SIZES[1] or not math.isfinite(limit):
+    if not isinstance(size, int) or not SIZES[0] <= size <= SIZES[1] or not math.isfinite(limit):
         raise ValueError(f"its size is {size} and its limit {limit}")
     model = backbones.load_backbone(str(settings["backbone"]), pretrained=False, classes=len(classes))
     if settings["preprocessing"] != _preprocessing(model):
