@@ -102,7 +102,7 @@ print(f"new head: {model.head}; {frozen_accuracy:.0%} of the valid photos")
 #
 # Now everything may move, for a few epochs, at a rate that falls to zero. Three pieces of common advice go in:
 #
-# - the head **starts from the probe** and not at random, so that it sends no noise down into the backbone;
+# - the head **starts from the probe** and not at random, in the hope that it disturbs the backbone less;
 # - the head learns ten times as fast as the backbone (**discriminative learning rates**);
 # - **batch-norm keeps its statistics**: its weights train, its means and variances stay ImageNet's.
 #
@@ -405,7 +405,7 @@ result(**accuracies, glows=glows, not_glows=not_glows, statistics=moving, shift=
 # - With few photos, **batch-norm's statistics** decide whether fine-tuning helps or harms. Hold them.
 # - An accuracy is the beginning of an evaluation: **confusions**, classes with intervals, **calibration**, and a look at
 #   where the network looks, checked by covering it.
-# - An exported file carries its preprocessing. Its **card** carries what it was trained on, and where to mistrust it.
+# - An exported file carries its normalisation. Its **card** carries what it was trained on, and where to mistrust it.
 #
 # ## References
 #

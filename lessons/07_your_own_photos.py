@@ -64,8 +64,8 @@ folder = photo_folders.read(source, size=96 if run.quick else 224)
 print(photo_reports.report(folder))
 
 # %% [markdown]
-# **Takeaway.** Before we train, we know what the network will see and what it will not. What would have hurt most are the
-# copies: we will see below how they make a classifier look better than it is. Every file has its line in `folder.files`;
+# **Takeaway.** Before we train, we know what the network will see and what it will not. The copies would have hurt without
+# a word: we will see below how they make a classifier look better than it is. Every file has its line in `folder.files`;
 # here are those with a note.
 
 # %%
