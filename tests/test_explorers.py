@@ -7,6 +7,7 @@ import base64
 import html
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -190,3 +191,11 @@ def test_mistakes_have_a_still_picture_with_alt_text(mistakes):
     alt = html.unescape(re.search(r'alt="([^"]*)"', mistakes.picture().data).group(1))
     assert "mistake: 4 of 20" in alt
     assert mistakes.frame["sentence"] in alt
+
+
+def test_class_names_with_dollars_do_not_stop_a_still_picture(judged):
+    named = replace(PHOTOS, classes=("$5_or_$10", *PHOTOS.classes[1:]))
+    shown = explorers.mistakes(named, NAMES, *judged)
+    for state in range(len(shown.controls[0]["options"])):
+        shown.state = [state]
+        assert "<img alt=" in shown.picture().data

@@ -1,5 +1,6 @@
 """Figures: each is an image with alt text that holds the numbers."""
 
+import html
 import re
 
 import matplotlib.pyplot as plt
@@ -167,3 +168,13 @@ def test_maps_and_embeddings():
     )
     points = {"before": torch.rand(30, 2), "after": torch.rand(30, 2)}
     assert alt(plots.embeddings(points, PHOTOS.labels, PHOTOS.classes, "points")) == "points"
+
+
+NO_FORMULA = "$5_or_$10"  # between its dollars matplotlib would look for a formula, and fail
+
+
+def test_names_with_dollars_are_drawn_as_they_stand():
+    photos = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+    values = {NO_FORMULA: stats.share_interval(1, 2)}
+    for shown in (plots.photo_rows([(NO_FORMULA, photos)], NO_FORMULA), plots.intervals(values, "share")):
+        assert NO_FORMULA in html.unescape(shown.data)

@@ -37,6 +37,11 @@ def picture(figure: Figure, alt: str) -> HTML:
     return HTML(f'<img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{code}">')
 
 
+def plain(name: str) -> str:
+    """A name as it stands: between two dollars matplotlib would see a formula, and fail at one that it cannot read."""
+    return name.replace("$", r"\$")
+
+
 def _axes(width: float = 7, height: float = 4, **names: str) -> tuple[Figure, Axes]:
     figure, axes = plt.subplots(figsize=(width, height))
     axes.spines[["top", "right"]].set_visible(False)
@@ -57,7 +62,7 @@ def photo_rows(rows: Sequence[tuple[str, Tensor]], alt: str, side: float = 0.62)
             axes.set_axis_off()
         for photo, axes in zip(photos, line, strict=False):
             axes.imshow(photo.permute(1, 2, 0).numpy())
-        line[0].text(-0.15, 0.5, label, ha="right", va="center", transform=line[0].transAxes, fontsize=9)
+        line[0].text(-0.15, 0.5, plain(label), ha="right", va="center", transform=line[0].transAxes, fontsize=9)
     return picture(figure, alt)
 
 
@@ -200,7 +205,7 @@ def intervals(values: dict[str, stats.Interval], xlabel: str, mine: dict[str, fl
         axes.errorbar(interval.mean, -i, xerr=bars, fmt=MARKERS[i], color=COLOURS[i], capsize=4, ms=7)
         if mine and name in mine:
             axes.plot(mine[name], -i, "*", ms=15, color="black", mfc="#F0E442")
-    axes.set_yticks([-i for i in range(len(values))], list(values))
+    axes.set_yticks([-i for i in range(len(values))], list(map(plain, values)))
     axes.set_ylim(-len(values) + 0.4, 0.6)
     axes.xaxis.set_major_formatter("{x:.0%}")
     low, high = min(0, *(v.low for v in values.values())), axes.get_xlim()[1]

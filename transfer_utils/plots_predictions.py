@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from transfer_utils.cards import often_confused
-from transfer_utils.plots import COLOURS, LINES, MARKERS, photo_rows, picture
+from transfer_utils.plots import COLOURS, LINES, MARKERS, photo_rows, picture, plain
 
 
 def confusion(table: pd.DataFrame) -> HTML:
@@ -23,7 +23,7 @@ def confusion(table: pd.DataFrame) -> HTML:
     for (i, j), count in np.ndenumerate(table.to_numpy()):
         colour = "white" if shares[i, j] > 0.6 else "black"
         axes.text(j, i, f"{count}" if count else "·", ha="center", va="center", color=colour)
-    names = [str(name).replace("$", r"\$") for name in table.index]  # between dollars matplotlib sees a formula
+    names = list(map(plain, table.index))
     axes.set_xticks(range(len(table)), names, rotation=45, ha="left", rotation_mode="anchor")
     axes.set_yticks(range(len(table)), names)
     axes.xaxis.tick_top()
@@ -77,7 +77,7 @@ def spread(values: dict[str, pd.Series], limit: float, xlabel: str) -> HTML:
         # Spread over the height of the line by rank, so that marks do not hide one another.
         axes.plot(part, -i + 0.3 * np.sin(np.arange(len(part)) * 2.4), MARKERS[i], color=COLOURS[i], alpha=0.6)
     axes.axvline(limit, color="black", ls="--", lw=1)
-    axes.set_yticks([-i for i in range(len(values))], list(values))
+    axes.set_yticks([-i for i in range(len(values))], list(map(plain, values)))
     axes.set(xlabel=f"{xlabel} (dashed: the limit)", ylim=(-len(values) + 0.4, 0.6))
     axes.spines[["top", "right"]].set_visible(False)
     words = [f"{name}: {(part > limit).sum()} of {len(part)} above the limit" for name, part in values.items()]

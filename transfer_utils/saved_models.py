@@ -23,6 +23,7 @@ from transfer_utils.photo_folders import SIZES
 SETTINGS, NETWORK, MEMORY = "classifier.json", "network.safetensors", "memory.safetensors"
 CARD, SUMS = "README.md", "SHA256SUMS"
 CHECKED = (SETTINGS, NETWORK, MEMORY, CARD)
+AGAIN = "Copy the whole folder anew, or train and save again."
 
 
 def save(path: str | Path, classifier: Classifier, card: str) -> Path:
@@ -74,7 +75,8 @@ def load(path: str | Path) -> Classifier:
     FileNotFoundError for no such folder; ValueError for a file that is missing, damaged or from another model.
     """
     folder = Path(path).expanduser()
-    contents = {name: _checked(folder, name) for name in CHECKED}
+    sums = _sums(folder)
+    contents = {name: _checked(folder, name, sums) for name in CHECKED}
     try:
         return _classifier(json.loads(contents[SETTINGS]), parse(contents[NETWORK]), parse(contents[MEMORY])["known"])
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
@@ -131,16 +133,22 @@ def _preprocessing(model: StagedModel) -> dict[str, Any]:
     return {"crop": "largest square in the middle", "mean": mean, "std": std}
 
 
-def _checked(folder: Path, name: str) -> bytes:
+def _sums(folder: Path) -> dict[str, str]:
+    """The checksum of each file, from the list of a saved model."""
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}. Give the folder that a model was saved to.")
-    again = "Copy the whole folder anew, or train and save again."
-    for needed in (SUMS, name):
-        if not (folder / needed).is_file():
-            raise ValueError(f"{folder} has no {needed}, so it is not a whole saved model. {again}")
-    lines = (folder / SUMS).read_text(errors="replace").splitlines()
-    sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    content = (folder / name).read_bytes()
+    lines = _content(folder, SUMS).decode(errors="replace").splitlines()
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def _checked(folder: Path, name: str, sums: dict[str, str]) -> bytes:
+    content = _content(folder, name)
     if hashlib.sha256(content).hexdigest() != sums.get(name):
-        raise ValueError(f"{folder / name} is damaged, or belongs to another model: its sha256 differs. {again}")
+        raise ValueError(f"{folder / name} is damaged, or belongs to another model: its sha256 differs. {AGAIN}")
     return content
+
+
+def _content(folder: Path, name: str) -> bytes:
+    if not (folder / name).is_file():
+        raise ValueError(f"{folder} has no {name}, so it is not a whole saved model. {AGAIN}")
+    return (folder / name).read_bytes()

@@ -111,7 +111,7 @@ class Explorer(PageWidget):
             parts, 1, figsize=(8.5, sum(heights) + 0.5), height_ratios=heights, squeeze=False, layout="constrained"
         )
         chosen = ", ".join(f"{label}: {option}" for label, option in self.chosen.items())
-        figure.suptitle(chosen, fontsize=11)
+        figure.suptitle(plots.plain(chosen), fontsize=11)
         if self.chart.get("lines"):
             self._draw_chart(grid[0][0], frame["mark"])
         if lines:
@@ -165,7 +165,7 @@ class Explorer(PageWidget):
                     corner = (left + 0.5, r * (side + 2) + 0.5)
                     axes.add_patch(Rectangle(corner, side - 2, side - 2, fill=False, ec="#D55E00", ls="--", lw=2))
         axes.imshow(canvas)
-        axes.set_yticks([(r + 0.5) * (side + 2) for r in range(len(rows))], [row["label"] for row in rows])
+        axes.set_yticks([(r + 0.5) * (side + 2) for r in range(len(rows))], [plots.plain(row["label"]) for row in rows])
         axes.set_xticks([])
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
