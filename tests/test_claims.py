@@ -535,6 +535,11 @@ def test_the_recipe_beats_scratch_that_had_its_time(per_class):
     )
 
 
+def test_two_scratch_runs_with_fifty_photos_reached_the_longest_time():
+    long = stats.select(data.results("lesson00"), method="scratch until flat", epochs=100)
+    assert long["per_class"].tolist() == [50, 50]
+
+
 def test_each_part_of_the_recipe_had_the_same_choice_of_rates_and_seeds():
     rows = data.results("lesson05").query("per_class == 20 and method != 'frozen'")
     assert set(rows.groupby("method")["seed"].apply(tuple)) == {(0, 1, 2, 3, 4)}

@@ -104,7 +104,7 @@ def read_bytes(path: Path) -> bytes:
 
 def safe_name(name: str) -> str:
     """A name that every system takes as that of one visible file: at most 100 bytes; '' if nothing is left."""
-    plain = "".join(letter if letter.isprintable() else "_" for letter in unicodedata.normalize("NFC", name))
+    plain = shown(unicodedata.normalize("NFC", name), instead="_")
     plain = re.sub(r"\.{2,}", ".", re.sub(r'[<>:"/\\|?*]', "_", plain)).strip(". ")
     if plain.partition(".")[0].strip().upper() in _RESERVED:
         plain = f"_{plain}"
@@ -114,8 +114,9 @@ def safe_name(name: str) -> str:
     return plain.removesuffix(ending).encode()[:room].decode("utf-8", "ignore").strip(". ") + ending
 
 
-def shown(name: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in name)
+def shown(name: str, instead: str = "?") -> str:
+    """A name in one line that every screen can show, with `instead` for each letter that none shows."""
+    return "".join(letter if letter.isprintable() else instead for letter in name)
 
 
 def _decode(content: bytes, size: int) -> tuple[np.ndarray, Facts]:

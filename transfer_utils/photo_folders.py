@@ -149,7 +149,7 @@ def class_of(name: str, base: str) -> str:
     if not slash or not name.startswith(base):
         return ""
     # Letters that no screen shows, or no file can hold, would break every later print.
-    return "".join(letter if letter.isprintable() else "_" for letter in unicodedata.normalize("NFC", folder))
+    return shown(unicodedata.normalize("NFC", folder), instead="_")
 
 
 def refuse_splits(names: list[str], source: Path, base: str) -> None:
