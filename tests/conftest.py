@@ -21,6 +21,7 @@ def session(tmp_path_factory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRANSFER_UTILS_HOME", str(tmp_path_factory.mktemp("home")))
         patch.delenv("COURSE_QUICK", raising=False)
+        patch.setenv("OMP_NUM_THREADS", "1")  # what settings() goes by, too
         patch.setenv("PYTHONPATH", HERE, prepend=os.pathsep)
         if HERE not in sys.path:
             patch.syspath_prepend(HERE)

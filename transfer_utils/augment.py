@@ -1,4 +1,7 @@
-"""Flips, shifts and corruptions of a whole batch at once, on the device it is on."""
+"""Flips, shifts and corruptions of a whole batch at once, on the device it is on.
+
+What is random is drawn on the CPU, so that a seed draws the same on every device.
+"""
 
 from collections.abc import Callable
 
@@ -7,19 +10,21 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torchvision.transforms.v2 import functional as transforms
 
+from transfer_utils.device import send
+
 VIEWS = 4  # augmented copies of each photo where they are made beforehand; the same number in every arm of a comparison
 
 
 def flip(photos: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Mirror each photo of a batch (N, 3, H, W) left to right with probability one half."""
     mirrored = torch.rand(len(photos), 1, 1, 1, generator=generator) < 0.5
-    return torch.where(mirrored.to(photos.device), photos.flip(-1), photos)
+    return torch.where(send(mirrored, photos.device), photos.flip(-1), photos)
 
 
 def shift(photos: Tensor, generator: torch.Generator | None = None, most: int = 4) -> Tensor:
     """Move each photo of a batch (N, 3, H, W) by up to `most` pixels each way; the border is mirrored inwards."""
     count, _, height, width = photos.shape
-    dy, dx = torch.randint(0, 2 * most + 1, (2, count, 1), generator=generator).to(photos.device)
+    dy, dx = send(torch.randint(0, 2 * most + 1, (2, count, 1), generator=generator), photos.device)
     # reflect padding is not there for uint8; a byte fits into a float exactly
     padded = pad(photos.float(), (most,) * 4, mode="reflect").to(photos.dtype)
     rows = (dy + torch.arange(height, device=photos.device))[:, None, :, None]

@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from transfer_utils import embedded
+from transfer_utils import downloads, embedded
 from transfer_utils.errors import unknown
+from transfer_utils.settings import cache_folder
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SPLITS = ("train", "valid", "test")
@@ -97,7 +98,7 @@ def load(name: str = "cifar10_photos", split: str = "train") -> ImageSet:
 
     cifar10_photos: shipped with the course, 1,700 train, 300 valid and up to 300 test photos per class; test
     photos that nearly equal a training photo are left out (data/photos/near_duplicates.csv).
-    cifar10: all 60,000 photos, downloaded once by torchvision; 4,700, 300 and 1,000 per class.
+    cifar10: all 60,000 photos, downloaded once (170 MB); 4,700, 300 and 1,000 per class.
     Source: Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html
     """
     if name not in _LOADERS:
@@ -145,16 +146,12 @@ def _without_near_duplicates(label: int, count: int) -> np.ndarray:
 
 @lru_cache
 def _full_cifar10(split: str) -> ImageSet:
-    from torchvision.datasets import CIFAR10 as Downloaded
-
-    from transfer_utils.settings import cache_folder
-
     try:
-        source = Downloaded(cache_folder() / "cifar10", train=split != "test", download=True)
-    except (OSError, RuntimeError) as error:
+        source = _downloaded_cifar10(train=split != "test")
+    except RuntimeError as error:
         raise RuntimeError(
-            f"Full CIFAR-10 could not be downloaded ({error}). Check the network and try again, "
-            "or use the photos that ship with the course: load('cifar10_photos')."
+            f"Full CIFAR-10 could not be had: {error} Or use the photos that ship with the course: "
+            "load('cifar10_photos'), or profile = \"cpu\" at the top of a lesson."
         ) from error
     images = torch.from_numpy(source.data).permute(0, 3, 1, 2).contiguous()
     photos = ImageSet(images, torch.tensor(source.targets), CIFAR10)
@@ -162,6 +159,17 @@ def _full_cifar10(split: str) -> ImageSet:
         return photos
     members = [torch.nonzero(photos.labels == label).flatten() for label in range(len(CIFAR10))]
     return photos[torch.cat([m[_PARTS[split]] for m in members])]
+
+
+def _downloaded_cifar10(train: bool):
+    from torchvision.datasets import CIFAR10 as Source
+
+    folder = cache_folder() / "cifar10"
+    try:
+        return Source(folder, train)
+    except RuntimeError:  # not there, or damaged
+        downloads.fetch(Source.url, folder / Source.filename, f"md5:{Source.tgz_md5}")
+        return Source(folder, train, download=True)  # finds the archive, and only unpacks it
 
 
 _LOADERS = {"cifar10_photos": _photos, "cifar10": _full_cifar10}

@@ -3,10 +3,21 @@
 import contextlib
 import os
 import platform
-from collections.abc import Iterator
+from dataclasses import dataclass
 
+import joblib
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What a device can do. kind: torch's word for it. bf16, fp16: whether it computes in them, not emulates them."""
+
+    kind: str
+    name: str
+    bf16: bool = False
+    fp16: bool = False
 
 
 def best_device() -> torch.device:
@@ -15,18 +26,32 @@ def best_device() -> torch.device:
     return accelerator or torch.device("cpu")
 
 
-def precision(device: torch.device) -> torch.dtype:
-    """torch.bfloat16 where the hardware computes in it, torch.float32 elsewhere.
-
-    Emulated bfloat16 is slower than float32, so a T4, which only emulates it, gets float32.
-    """
+def hardware(device: torch.device) -> Hardware:
+    """What torch and the system say about this device."""
     if device.type == "cuda":
+        # Asked for without emulation: a T4 says yes to bfloat16 otherwise, and computes it slower than float32.
         real = torch.cuda.is_bf16_supported(including_emulation=False)
-    elif device.type == "cpu":
-        real = bool({"amx_bf16", "avx512_bf16"} & _cpu_flags())
-    else:
-        real = False
-    return torch.bfloat16 if real else torch.float32
+        fast = torch.cuda.get_device_capability(device) >= (7, 0)  # units for float16, since the V100
+        return Hardware("cuda", torch.cuda.get_device_name(device), bf16=real, fp16=fast)
+    if device.type == "cpu":
+        return Hardware("cpu", "CPU", bf16=bool({"amx_bf16", "avx512_bf16"} & _cpu_flags()))
+    return Hardware(device.type, device.type.upper())
+
+
+def best_precision(found: Hardware) -> torch.dtype:
+    """bfloat16 where it is real, float16 where only that is, float32 elsewhere.
+
+    float16 reaches down to 6e-8 only, so smaller gradients are lost unless the loss is scaled up (see gradient_scaler).
+    Source: Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740
+    """
+    if found.bf16:
+        return torch.bfloat16
+    return torch.float16 if found.fp16 else torch.float32
+
+
+def precision(device: torch.device) -> torch.dtype:
+    """The precision that this device computes in, see best_precision."""
+    return best_precision(hardware(device))
 
 
 def autocast(device: torch.device, training: nn.Module | None = None) -> contextlib.AbstractContextManager:
@@ -42,15 +67,30 @@ def autocast(device: torch.device, training: nn.Module | None = None) -> context
     return torch.autocast(device.type, dtype=dtype)
 
 
-@contextlib.contextmanager
-def spare_core() -> Iterator[None]:
-    """Leave one core to the browser: training on all of them waits for the thread that the browser holds up."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads - 1))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+def gradient_scaler(device: torch.device) -> torch.amp.GradScaler:
+    """Scales the loss, and the gradients back, where float16 would lose small ones; elsewhere it passes them on."""
+    return torch.amp.GradScaler(device.type, enabled=precision(device) is torch.float16)
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on the device, without waiting for the device where that is safe."""
+    return tensor.to(device, non_blocking=device.type == "cuda")
+
+
+def best_threads(cores: int, wished: str | None) -> int:
+    """The threads to compute with: as the variable OMP_NUM_THREADS wishes, otherwise all cores but one.
+
+    The browser and the notebook's server need a core too. Every step of a training waits for its slowest thread, so
+    one thread too many costs far more than one too few.
+    """
+    if wished and wished.isdigit() and int(wished):
+        return int(wished)
+    return max(1, cores - 1)
+
+
+def use_threads() -> None:
+    """Set torch's number of threads, from the cores that this process may use: a container may have fewer than show."""
+    torch.set_num_threads(best_threads(joblib.cpu_count(only_physical_cores=True), os.environ.get("OMP_NUM_THREADS")))
 
 
 def _has_depthwise(network: nn.Module) -> bool:
@@ -60,17 +100,15 @@ def _has_depthwise(network: nn.Module) -> bool:
 def describe(device: torch.device) -> str:
     """The device and precision in plain words, for example 'CPU, 2 threads, bfloat16'."""
     digits = str(precision(device)).removeprefix("torch.")
-    if device.type == "cuda":
-        return f"{torch.cuda.get_device_name(device)}, {digits}"
-    if device.type == "cpu":
-        return f"CPU, {torch.get_num_threads()} threads, {digits}"
-    return f"{device.type}, {digits}"
+    threads = torch.get_num_threads()
+    words = [f"{threads} thread{'s' * (threads > 1)}"] if device.type == "cpu" else []
+    return ", ".join([hardware(device).name, *words, digits])
 
 
 def _cpu_flags() -> set[str]:
     # Linux lists the flags; elsewhere torch's own probe knows at least whether AVX-512 bf16 is there.
     if platform.system() == "Linux" and os.path.exists("/proc/cpuinfo"):
-        with open("/proc/cpuinfo") as info:
+        with open("/proc/cpuinfo", encoding="utf-8") as info:
             return next((set(line.split()) for line in info if line.startswith("flags")), set())
     capable = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
     return {"avx512_bf16"} if capable else set()

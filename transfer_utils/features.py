@@ -9,7 +9,7 @@ from safetensors.torch import save as serialise
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from transfer_utils import augment
+from transfer_utils import augment, memory
 from transfer_utils.backbones import StagedModel
 from transfer_utils.checkpoints import write_atomically
 from transfer_utils.data import ImageSet
@@ -83,10 +83,11 @@ def _map(model: StagedModel, function: Callable, images: Tensor, size: int) -> l
     """function(x) for every preprocessed batch, with the model in eval mode; its mode is restored at the end."""
     device, was_training = best_device(), model.training
     model.to(device).eval()
+    work = memory.in_parts(lambda batch, _: function(_prepare(model, batch.to(device), size)))
     try:
         # no_grad, not inference_mode: features must be able to enter a backward pass later
-        with torch.no_grad(), autocast(device):
-            return [function(_prepare(model, batch.to(device), size)) for batch in images.split(BATCH)]
+        with memory.nothing_kept(), torch.no_grad(), autocast(device):
+            return [part for batch in images.split(BATCH) for part in work(batch)]
     finally:
         model.train(was_training)
 

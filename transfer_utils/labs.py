@@ -10,7 +10,6 @@ import torch
 from transfer_utils import backbones, checkpoints, costs, freezing, training
 from transfer_utils.backbones import StagedModel
 from transfer_utils.data import ImageSet
-from transfer_utils.device import spare_core
 from transfer_utils.live import Lab
 from transfer_utils.widgets import Frame
 
@@ -74,8 +73,7 @@ def freezing_lab(train: ImageSet, valid: ImageSet, epochs: int = EPOCHS) -> Lab:
 
     model = _start(Setting(FROM_SCRATCH, sizes[0], None, 1, False, 0), len(train.classes))
     counts = {name: freezing.count_parameters(model.get_submodule(name)) for name in model.stages}
-    with spare_core():  # as the runs of the lab
-        facts = _facts(model)
+    facts = _facts(model)
 
     def summary(state: list[int], frame: Frame) -> Frame:
         shown = {control["key"]: control["options"][i] for control, i in zip(lab.controls, state, strict=True)}

@@ -14,7 +14,6 @@ import traitlets
 from IPython.display import HTML
 
 from transfer_utils import plots
-from transfer_utils.device import spare_core
 from transfer_utils.widgets import Frame, PageWidget, page_script
 
 KEPT_AT_MOST = 12  # finished runs in the table of a lab; the oldest that nobody keeps makes room
@@ -64,13 +63,12 @@ class Lab(PageWidget):
             return
         latest, status, failed, end = self.frame, TRAINING, False, time.monotonic() + SLICE
         try:
-            with spare_core():
-                for frame in self._work:
-                    latest = frame
-                    if time.monotonic() > end:
-                        break
-                else:
-                    status = f"Finished: {latest['valid'][-1]:.1%} of the valid photos."
+            for frame in self._work:
+                latest = frame
+                if time.monotonic() > end:
+                    break
+            else:
+                status = f"Finished: {latest['valid'][-1]:.1%} of the valid photos."
         except KeyboardInterrupt:
             status = "Stopped by an interrupt. Move a control to start again."
         except Exception as error:

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from transfer_utils import augment, features
+from transfer_utils import augment, features, memory
 from transfer_utils.backbones import StagedModel
 from transfer_utils.data import ImageSet
-from transfer_utils.device import autocast, best_device
+from transfer_utils.device import autocast, best_device, gradient_scaler, send
 from transfer_utils.freezing import frozen_through, parameter_groups
 
 Batch = Callable[[Tensor, torch.Generator], Tensor]  # rows and randomness to the network's input
@@ -58,6 +58,13 @@ def train(
     ValueError for photos with other classes than the head has outputs, or when nothing is left to train.
     """
     _check(model, photos, recipe)
+    with memory.nothing_kept():
+        yield from _records(model, photos, valid, size, recipe, cache)
+
+
+def _records(
+    model: StagedModel, photos: ImageSet, valid: ImageSet | None, size: int, recipe: Recipe, cache: bool
+) -> Iterator[Record]:
     device = best_device()
     model.to(device)
     through = frozen_through(model)
@@ -70,31 +77,40 @@ def train(
     labels = photos.labels.to(device)
     batches = max(1, len(labels) // recipe.batch)
     steps = batches * recipe.epochs
-    optimiser = torch.optim.AdamW(parameter_groups(model, recipe.rate, recipe.head_ratio), weight_decay=recipe.decay)
-    schedule = _schedule(optimiser, recipe, steps)
-    step = 0
+    groups = parameter_groups(model, recipe.rate, recipe.head_ratio)
+    # fused: on a graphics card it also takes the scaler's answer there; the other kinds would fetch it in every step
+    optimiser = torch.optim.AdamW(groups, weight_decay=recipe.decay, fused=device.type == "cuda" or None)
+    schedule, scaler = _schedule(optimiser, recipe, steps), gradient_scaler(device)
+
+    def learn(rows: Tensor, share: float) -> tuple[Tensor, Tensor]:
+        x, y = batch(rows, generator), labels[send(rows, device)]
+        with autocast(device, training=network):
+            logits = network(x)
+            loss = cross_entropy(logits, y) * share
+        scaler.scale(loss).backward()
+        return loss.detach(), (logits.argmax(1) == y).sum()
+
+    work, step = memory.in_parts(learn, optimiser.zero_grad), 0
     for epoch in range(1, recipe.epochs + 1):
         generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
         network.train()
         total, right = torch.zeros((), device=device), torch.zeros((), device=device)
         for rows in torch.randperm(len(labels), generator=generator).tensor_split(batches):
-            x, y = batch(rows, generator), labels[rows.to(device)]
-            with autocast(device, training=network):
-                logits = network(x)
-                loss = cross_entropy(logits, y)
-            loss.backward()
-            optimiser.step()
+            losses, hits = zip(*work(rows), strict=True)
+            scaler.step(optimiser)
+            scaler.update()
             optimiser.zero_grad()
             schedule.step()
             step += 1
             # Sums stay on the device: reading a number here would make every step wait for the accelerator.
-            total += loss.detach() * len(y)
-            right += (logits.argmax(1) == y).sum()
-            yield Record(epoch, step, steps, loss.detach())
+            loss = sum(losses[1:], losses[0])
+            total += loss * len(rows)
+            right += sum(hits)
+            yield Record(epoch, step, steps, loss)
         metrics = {"loss": (total / len(labels)).item(), "train": (right / len(labels)).item()}
         if valid is not None and (epoch % recipe.evaluate_every == 0 or epoch == recipe.epochs):
             metrics["valid"] = evaluate()
-        yield Record(epoch, step, steps, loss.detach(), metrics)
+        yield Record(epoch, step, steps, loss, metrics)
 
 
 def fit(
@@ -181,12 +197,12 @@ def _check(model: StagedModel, photos: ImageSet, recipe: Recipe) -> None:
 
 def _photo_batches(model: StagedModel, photos: ImageSet, size: int, recipe: Recipe) -> Batch:
     """The photos at some rows, augmented anew each time and preprocessed."""
-    # Small sets live on the device: no copies during an epoch, and no worker processes that could hang a notebook.
-    images, fresh = photos.images.to(best_device()), recipe.augment and not recipe.fixed_views
-    views = augment.views(images, recipe.seed) if recipe.augment and recipe.fixed_views else images[None]
+    fresh = recipe.augment and not recipe.fixed_views
+    views = augment.views(photos.images, recipe.seed) if recipe.augment and not fresh else photos.images[None]
+    take = _any_view(views)
 
     def batch(rows: Tensor, generator: torch.Generator) -> Tensor:
-        x = _any_view(views, rows, generator)
+        x = take(rows, generator)
         x = augment.flip_and_shift(x, generator) if fresh else x
         return model.preprocess(features.resize(x, size)).contiguous(memory_format=torch.channels_last)
 
@@ -199,21 +215,24 @@ def _feature_batches(model: StagedModel, photos: ImageSet, size: int, recipe: Re
         views = features.extract_views(model, photos, size, recipe.seed, cache)
     else:
         views = features.extract(model, photos, size, frozen_through(model), cache)[None]
-    views = views.to(best_device())
+    take = _any_view(views)
 
     def batch(rows: Tensor, generator: torch.Generator) -> Tensor:
-        x = _any_view(views, rows, generator)
+        x = take(rows, generator)
         return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
     return batch
 
 
-def _any_view(views: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
-    """One of the views (V, N, ...) of each row, drawn at random."""
-    if len(views) == 1:
-        return views[0, rows.to(views.device)]
-    view = torch.randint(len(views), rows.shape, generator=generator)
-    return views[view.to(views.device), rows.to(views.device)]
+def _any_view(views: Tensor) -> Batch:
+    """One of the views (V, N, ...) of each row, drawn at random, on the device."""
+    count, rows_of_each = views.shape[:2]
+    take = memory.on_device(views.flatten(0, 1), best_device())
+
+    def batch(rows: Tensor, generator: torch.Generator) -> Tensor:
+        return take(rows if count == 1 else rows + rows_of_each * torch.randint(count, rows.shape, generator=generator))
+
+    return batch
 
 
 def _evaluator(
@@ -226,11 +245,11 @@ def _evaluator(
         return lambda: accuracy(model, valid, size)
     device = best_device()
     prefix = features.extract(model, valid, size, frozen_through(model), cache).to(device)
-    labels = valid.labels.to(device)
+    answer = memory.in_parts(lambda part, _: network(part).argmax(1).cpu())
 
     def evaluate() -> float:
         network.eval()
         with torch.no_grad(), autocast(device):
-            return (network(prefix).argmax(1) == labels).float().mean().item()
+            return (torch.cat(answer(prefix)) == valid.labels).float().mean().item()
 
     return evaluate
