@@ -15,6 +15,7 @@
 # %% tags=["parameters"]
 profile = "auto"
 quick = False
+home = None
 
 # %%
 import torch
@@ -22,13 +23,34 @@ import torch
 from transfer_utils import backbones, checks, data, explorers, features, freezing, plots, probes, stats, training
 from transfer_utils.settings import result, settings
 
-run = settings(profile, quick)
+run = settings(profile, quick, home)
 print(run)
 
 # %% [markdown]
-# This line is our environment check. It names the device that trains, the photos, and the network that we reuse. A
-# laptop's CPU is enough for every lesson. (With a GPU the network below is a larger one, ResNet50, and the photos are
-# all of CIFAR-10; everything else stays the same.)
+# This line says what the lesson uses: the device that trains, the photos, and the network that we reuse. A laptop's CPU is
+# enough for every lesson. (With a graphics card the network below is a larger one, ResNet50, and the photos are all of
+# CIFAR-10; everything else stays the same.)
+#
+# Is everything there? The set-up check tells. (In a terminal: `python -m transfer_utils.doctor`.)
+
+# %%
+from transfer_utils import doctor
+
+doctor.check()
+
+# %% [markdown]
+# **Threads**, because it surprises people: we leave one core to the browser. Every step of a training waits for its slowest
+# thread, so a thread that has to share its core holds up all the others.
+#
+# **In Colab**, two things are worth doing. A GPU: *Runtime*, *Change runtime type*, *T4 GPU*. And a place for what must not
+# be lost when the runtime ends: mount your Drive with the two lines below, and set
+# `home = "/content/drive/MyDrive/transfer_course"` in the second cell of a lesson. Downloads, features and saved models then
+# live there.
+#
+# ```python
+# from google.colab import drive
+# drive.mount("/content/drive")
+# ```
 #
 # ## One hundred photos
 #

@@ -15,6 +15,7 @@
 # %% tags=["parameters"]
 profile = "auto"
 quick = False
+home = None
 
 # %%
 import torch
@@ -23,7 +24,7 @@ from sklearn.decomposition import PCA
 from transfer_utils import backbones, checkpoints, checks, data, explorers, features, plots, sources, stats, training
 from transfer_utils.settings import cache_folder, result, settings
 
-run = settings(profile, quick)
+run = settings(profile, quick, home)
 print(run)
 
 # %% [markdown]

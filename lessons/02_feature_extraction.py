@@ -13,6 +13,7 @@
 # %% tags=["parameters"]
 profile = "auto"
 quick = False
+home = None
 
 # %%
 import time
@@ -22,7 +23,7 @@ import torch
 from transfer_utils import backbones, checks, data, explorers, features, freezing, plots, probes, stats, training
 from transfer_utils.settings import result, settings
 
-run = settings(profile, quick)
+run = settings(profile, quick, home)
 print(run)
 
 # %%

@@ -14,6 +14,7 @@
 # %% tags=["parameters"]
 profile = "auto"
 quick = False
+home = None
 
 # %%
 import copy
@@ -26,7 +27,7 @@ from transfer_utils.freezing import freeze
 from transfer_utils.settings import result, settings
 from transfer_utils.training import Recipe, accuracy, fit
 
-run = settings(profile, quick)
+run = settings(profile, quick, home)
 print(run)
 
 # %% [markdown]

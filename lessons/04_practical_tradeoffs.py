@@ -14,6 +14,7 @@
 # %% tags=["parameters"]
 profile = "auto"
 quick = False
+home = None
 
 # %%
 import tempfile
@@ -26,7 +27,7 @@ from transfer_utils.settings import result, settings
 from transfer_utils.sources import SOURCES, TARGETS
 from transfer_utils.sweeps import sweep
 
-run = settings(profile, quick)
+run = settings(profile, quick, home)
 print(run)
 
 # %% [markdown]

@@ -18,6 +18,7 @@
 # %% tags=["parameters"]
 profile = "auto"
 quick = False
+home = None
 
 # %%
 from dataclasses import replace
@@ -29,7 +30,7 @@ from transfer_utils import backbones, data, evaluation, explain, features, freez
 from transfer_utils.settings import cache_folder, result, settings
 from transfer_utils.training import Recipe, accuracy, fit, predict
 
-run = settings(profile, quick)
+run = settings(profile, quick, home)
 print(run)
 
 # %%
@@ -115,12 +116,9 @@ network = freezing.hold_statistics(copy.deepcopy(model))
 plots.network(network)
 
 # %%
-from transfer_utils.device import spare_core
-
 epochs = 2 if everything else run.few(6)
 recipe = Recipe(epochs, rate=1e-3, head_ratio=10, batch=32, seed=run.seed)
-with spare_core():  # the browser needs a core, too
-    history = fit(network, few, None, run.size, recipe)
+history = fit(network, few, None, run.size, recipe)
 tuned_accuracy = accuracy(network, valid, run.size)
 print(f"frozen {frozen_accuracy:.0%}, fine-tuned {tuned_accuracy:.0%} of the valid photos")
 

@@ -15,6 +15,7 @@
 # %% tags=["parameters"]
 profile = "auto"
 quick = False
+home = None
 
 # %%
 import torch
@@ -22,7 +23,7 @@ import torch
 from transfer_utils import classifiers, data, evaluation, features, photo_folders, stats
 from transfer_utils.settings import cache_folder, result, settings
 
-run = settings(profile, quick)
+run = settings(profile, quick, home)
 print(run)
 
 # %% [markdown]

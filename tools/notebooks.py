@@ -14,8 +14,9 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
 ROOT = Path(__file__).parent.parent
-LESSONS, NOTEBOOKS = ROOT / "lessons", ROOT / "notebooks"
+LESSONS, NOTEBOOKS, README = ROOT / "lessons", ROOT / "notebooks", ROOT / "README.md"
 TIMEOUT = 600  # seconds for one cell; machines differ a lot
+BINDER = "https://mybinder.org"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 Notebook = nbformat.NotebookNode
@@ -28,7 +29,7 @@ def names() -> list[str]:
 
 def home() -> dict[str, str]:
     """The repository and branch of the course, from pyproject.toml."""
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["course"]
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["course"]
 
 
 def badge(name: str) -> str:
@@ -36,6 +37,19 @@ def badge(name: str) -> str:
     where = f"{home()['repository']}/blob/{home()['branch']}/notebooks/{name}.ipynb"
     picture = "https://colab.research.google.com/assets/colab-badge.svg"
     return f"[![Open in Colab]({picture})](https://colab.research.google.com/github/{where})"
+
+
+def binder_badge() -> str:
+    """The Markdown of the badge that opens the course in Binder."""
+    where = f"v2/gh/{home()['repository']}/{home()['branch']}?labpath=notebooks"
+    return f"[![Open in Binder]({BINDER}/badge_logo.svg)]({BINDER}/{where})"
+
+
+def with_badges(page: str) -> str:
+    """The text of a page, such as the README, with every badge for the course's present address."""
+    for name in names():
+        page = re.sub(rf"\[!\[Open in Colab\][^\n|]*/{name}\.ipynb\)", badge(name), page)
+    return re.sub(r"\[!\[Open in Binder\][^\n|]*\)", binder_badge(), page)
 
 
 def shipped(name: str) -> Notebook:
@@ -111,5 +125,6 @@ def _write(name: str) -> None:
 
 if __name__ == "__main__":
     NOTEBOOKS.mkdir(exist_ok=True)
+    README.write_text(with_badges(README.read_text(encoding="utf-8")), encoding="utf-8")
     for lesson in sys.argv[1:] or names():
         _write(lesson)
