@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help lab course test notebooks checkpoints results sweep sweep-check bench bench-widgets check format clean
+.PHONY: help lab course test colab-test colab-test-full notebooks checkpoints results sweep sweep-check bench bench-widgets check format clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,12 @@ course: $(READY)  ## run every lesson from start to end on the embedded photos
 
 test: $(READY)  ## run all tests
 	$(BIN)/python -m pytest
+
+colab-test: $(READY)  ## run the tests that stand in for Colab (four minutes; part of `make test`)
+	$(BIN)/python -m pytest -m colab
+
+colab-test-full: $(READY)  ## run the course under all of Colab's versions, with python3.13 (a download of 3 GB)
+	$(BIN)/python tools/colab_full.py
 
 notebooks: $(READY)  ## rebuild notebooks/ from lessons/, with outputs
 	$(BIN)/python tools/notebooks.py

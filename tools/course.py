@@ -17,14 +17,20 @@ OUT = ROOT / "build" / "course"
 CELL_TIMEOUT = 600  # seconds
 
 
-def headline(path: Path) -> str:
-    """The first number that the lesson's result cell printed, with its name."""
-    for cell in nbformat.read(path, as_version=4).cells:
+def numbers(notebook: nbformat.NotebookNode) -> dict:
+    """What the lesson's result cell printed; empty when it has none."""
+    for cell in notebook.cells:
         for output in cell.get("outputs", []):
             text = output.get("text", "")
             if "result" in cell.metadata.get("tags", []) and text.startswith("{"):
-                name, value = next(iter(json.loads(text)["result"].items()))
-                return f"{name} = {value:.1%}" if isinstance(value, float) else f"{name} = {value}"
+                return json.loads(text)["result"]
+    return {}
+
+
+def headline(path: Path) -> str:
+    """The first number that the lesson's result cell printed, with its name."""
+    for name, value in numbers(nbformat.read(path, as_version=4)).items():
+        return f"{name} = {value:.1%}" if isinstance(value, float) else f"{name} = {value}"
     return "no result cell"
 
 

@@ -1,0 +1,80 @@
+"""The course in something like a fresh Colab runtime: Colab's notebook packages, and no course."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import colab
+import course
+import notebooks
+
+pytestmark = pytest.mark.colab
+WIDGETS = ("widgets", "live", "labs", "uploads", "explorers")
+WITNESS = """
+import google.colab.output, ipywidgets, IPython, transfer_utils
+print(ipywidgets.__version__)
+print(IPython.__version__)
+print(google.colab.output._widgets._installed_url)
+print(transfer_utils.__file__)
+"""
+
+
+@pytest.fixture(scope="module")
+def python() -> Path:
+    """Colab's notebook packages on the Python in use, with its torch; kept in build/ for the next time."""
+    folder, shared = colab.ROOT / "build" / "colab", colab.share(colab.ROOT / "build" / "colab_shared")
+    try:
+        return colab.environment(folder, sys.executable, colab.PAGE, shared)
+    except subprocess.CalledProcessError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"in CI this test must run: {error}")
+        pytest.skip(f"no network: could not install Colab's packages ({error})")
+
+
+@pytest.fixture(scope="module")
+def runtime(python, tmp_path_factory) -> Path:
+    """An empty folder to run notebooks in, and a runtime that does not have the course yet."""
+    folder, source = tmp_path_factory.mktemp("runtime"), tmp_path_factory.mktemp("source")
+    variables = {**colab.repository(source), "TRANSFER_UTILS_HOME": str(folder / "home"), "PYTHONPATH": ""}
+    subprocess.run([python, "-m", "pip", "uninstall", "--quiet", "--yes", *colab.OURS], check=True)
+    colab.offer_kernel(python, folder, variables)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PATH", str(folder))
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        yield folder
+
+
+def printed(notebook) -> str:
+    return "".join(o.get("text", "") for cell in notebook.cells for o in cell.get("outputs", []))
+
+
+def test_the_first_cell_would_change_nothing_that_colab_has(python, runtime, tmp_path):
+    """pip is made to believe that all of Colab's versions are installed."""
+    for name, version in colab.versions().items():
+        described = tmp_path / f"{name.replace('-', '_')}-{version}.dist-info"
+        described.mkdir()
+        (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    assert colab.planned(python, {}, metadata=tmp_path) == colab.OURS
+
+
+@pytest.mark.parametrize("name", ["00_first_transfer", "03_fine_tuning"])
+def test_a_lesson_runs_with_what_its_first_cell_installs(python, runtime, name):
+    notebook = colab.run(name, runtime, quick=True, last=WITNESS)
+    said = printed(notebook)
+    assert course.numbers(notebook)["quick"]
+    widgets, ipython, manager, place = said.splitlines()[-4:]
+    assert (widgets, ipython, manager) == ("7.7.1", "7.34.0", "asked for")
+    assert place.startswith(str(python.parent.parent))
+
+
+def test_every_widget_works_without_a_page(python, runtime):
+    tests = [f"tests/test_{name}.py" for name in WIDGETS]
+    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+    # Both platformdirs are in sight here, and only one of them brings the plugin that it announces.
+    env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    ran = subprocess.run(command, env=env, cwd=notebooks.ROOT, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout[-4000:]
