@@ -71,7 +71,7 @@ def main() -> None:
         for n, (best, i, j) in enumerate(found[:120]):
             print(n, f"{best:.3f}", *test_places[i], *train_places[j])
     twins = sorted((*test_places[i], *train_places[j], round(best, 3)) for best, i, j in found if best >= THRESHOLD)
-    with open(embedded.folder() / "photos" / "near_duplicates.csv", "w", newline="") as file:
+    with open(embedded.folder() / "photos" / "near_duplicates.csv", "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["test_class", "test_position", "train_class", "train_position", "correlation"])
         writer.writerows(twins)

@@ -29,7 +29,7 @@ def from_npm(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
     def read(sheets, labels):
         rows = [np.asarray(Image.open(folder / f"{s}.png").convert("RGB")).reshape(-1, SIDE, SIDE, 3) for s in sheets]
-        return np.concatenate(rows), np.array(json.loads((folder / f"{labels}.json").read_text()))
+        return np.concatenate(rows), np.array(json.loads((folder / f"{labels}.json").read_text(encoding="utf-8")))
 
     return {
         "train": read([f"data_batch_{i}" for i in range(1, 6)], "train_lables"),

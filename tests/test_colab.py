@@ -61,17 +61,26 @@ def test_the_first_cell_would_change_nothing_that_colab_has(python, runtime, tmp
     assert colab.planned(python, {}, metadata=tmp_path) == colab.OURS
 
 
-@pytest.mark.parametrize("name", ["00_first_transfer", "03_fine_tuning"])
-def test_a_lesson_runs_with_what_its_first_cell_installs(python, runtime, name):
-    notebook = colab.run(name, runtime, quick=True, last=WITNESS)
-    said = printed(notebook)
-    assert course.numbers(notebook)["quick"]
-    widgets, ipython, manager, place = said.splitlines()[-4:]
+@pytest.fixture(scope="module")
+def first_lesson(runtime):
+    """Lesson 0 in a quick run: from here on, its first cell has installed the course."""
+    return colab.run("00_first_transfer", runtime, quick=True, last=WITNESS)
+
+
+def test_the_first_cell_of_a_lesson_installs_the_course(python, first_lesson):
+    assert course.numbers(first_lesson)["quick"]
+    widgets, ipython, manager, place = printed(first_lesson).splitlines()[-4:]
     assert (widgets, ipython, manager) == ("7.7.1", "7.34.0", "asked for")
     assert place.startswith(str(python.parent.parent))
 
 
-def test_every_widget_works_without_a_page(python, runtime):
+def test_another_lesson_finds_it_installed(runtime, first_lesson):
+    notebook = colab.run("03_fine_tuning", runtime, quick=True)
+    assert course.numbers(notebook)["quick"]
+    assert notebook.cells[1].outputs == []
+
+
+def test_every_widget_works_without_a_page(python, first_lesson):
     tests = [f"tests/test_{name}.py" for name in WIDGETS]
     command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
     # Both platformdirs are in sight here, and only one of them brings the plugin that it announces.

@@ -47,9 +47,10 @@ def binder_badge() -> str:
 
 def with_badges(page: str) -> str:
     """The text of a page, such as the README, with every badge for the course's present address."""
+    link = r"\]\([^)]*\)\]\([^)]*"
     for name in names():
-        page = re.sub(rf"\[!\[Open in Colab\][^\n|]*/{name}\.ipynb\)", badge(name), page)
-    return re.sub(r"\[!\[Open in Binder\][^\n|]*\)", binder_badge(), page)
+        page = re.sub(rf"\[!\[Open in Colab{link}/{name}\.ipynb\)", badge(name), page)
+    return re.sub(rf"\[!\[Open in Binder{link}\)", binder_badge(), page)
 
 
 def shipped(name: str) -> Notebook:

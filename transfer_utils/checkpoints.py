@@ -43,7 +43,7 @@ def load(path: str | Path, model: Model) -> Model:
 
 def card(path: str | Path) -> dict[str, Any]:
     """The card beside <path>.safetensors."""
-    return json.loads(Path(f"{path}.json").read_text())
+    return json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))
 
 
 def shipped() -> list[str]:

@@ -20,7 +20,7 @@ def folder() -> Path:
 
 @cache
 def _checksums(group: str) -> dict[str, str]:
-    lines = (folder() / group / "SHA256SUMS").read_text().splitlines()
+    lines = (folder() / group / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
     return {name: digest for digest, name in (line.split(maxsplit=1) for line in lines)}
 
 
@@ -46,4 +46,4 @@ def write_checksums(group: str) -> None:
     """Write data/<group>/SHA256SUMS for its files, in the format that `sha256sum -c` reads."""
     files = [p for p in sorted((folder() / group).iterdir()) if p.suffix in (".webp", ".csv", ".safetensors", ".json")]
     lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" for path in files]
-    (folder() / group / "SHA256SUMS").write_text("\n".join(lines) + "\n")
+    (folder() / group / "SHA256SUMS").write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")

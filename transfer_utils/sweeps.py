@@ -150,13 +150,13 @@ def _forget_peak() -> None:
     # Linux keeps one peak for the whole life of a process, and a worker makes many runs. Some containers forbid it.
     with contextlib.suppress(OSError):
         if sys.platform == "linux":
-            Path("/proc/self/clear_refs").write_text("5")
+            Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
 def _peak_mb() -> int | None:
     """The largest memory of this process in MB: of this run on Linux, since its start on macOS, None elsewhere."""
     if sys.platform == "linux":
-        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))
         return int(found[1]) // 1024 if found else None
     if sys.platform == "darwin":
         import resource

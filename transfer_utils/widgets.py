@@ -32,7 +32,7 @@ Frame = dict[str, Any]
 def page_script(name: str) -> str:
     """A widget's script behind the one that all widgets share."""
     pages = Path(__file__).parent / "pages"
-    return (pages / "shared.js").read_text() + (pages / name).read_text()
+    return (pages / "shared.js").read_text(encoding="utf-8") + (pages / name).read_text(encoding="utf-8")
 
 
 class PageWidget(anywidget.AnyWidget):
