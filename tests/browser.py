@@ -50,17 +50,23 @@ class Server:
 
 
 @contextmanager
-def jupyter(folder: Path, config: Path, app: str = "lab") -> Iterator[Server]:
-    """A server for one folder, app 'lab' or 'notebook'; stopped by its own process at the end."""
+def jupyter(folder: Path, config: Path, app: str = "lab", python: str | Path = sys.executable) -> Iterator[Server]:
+    """A server for one folder, app 'lab', 'notebook' or 'classic' (Notebook 6); stopped as a process at the end."""
     settings = config / "lab/user-settings/@jupyterlab/notebook-extension"
     settings.mkdir(parents=True, exist_ok=True)
     # JupyterLab otherwise draws only the cells in view.
     (settings / "tracker.jupyterlab-settings").write_text(json.dumps({"windowingMode": "none"}))
     token, port = secrets.token_hex(8), _free_port()
-    command = [sys.executable, "-m", "jupyter", app, "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1"]
-    options = [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"]
+    if app == "classic":
+        place = "NotebookApp"
+        own = [f"--NotebookApp.token={token}", f"--NotebookApp.notebook_dir={folder}"]
+    else:
+        place = "ServerApp"
+        own = [f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}"]
+    module = ["notebook"] if app == "classic" else ["jupyter", app]
+    where = [f"--{place}.ip=127.0.0.1", f"--{place}.port={port}", f"--{place}.port_retries=0"]
     server = subprocess.Popen(
-        [*command, *options, f"--ServerApp.root_dir={folder}"],
+        [python, "-m", *module, "--no-browser", "--allow-root", *where, *own],
         env={**os.environ, "JUPYTER_CONFIG_DIR": str(config)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

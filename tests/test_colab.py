@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import browser
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
 
 import colab
 import course
@@ -48,6 +51,14 @@ def runtime(python, tmp_path_factory) -> Path:
         yield folder
 
 
+# An explorer over stored rows, and the lab that trains: the two kinds of widget.
+CELLS = (
+    "from transfer_utils import data, explorers, labs",
+    "explorers.label_curve(data.results('lesson02'), 'stage', title='Stages')",
+    "few = data.load().only('cat', 'deer', 'horse')\nlabs.freezing_lab(few, few.take(12), epochs=2)",
+)
+
+
 def printed(notebook) -> str:
     return "".join(o.get("text", "") for cell in notebook.cells for o in cell.get("outputs", []))
 
@@ -87,3 +98,26 @@ def test_every_widget_works_without_a_page(python, first_lesson):
     env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     ran = subprocess.run(command, env=env, cwd=notebooks.ROOT, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout[-4000:]
+
+
+@pytest.mark.browser
+def test_widgets_work_in_the_page_of_notebook_6(python, first_lesson, tmp_path):
+    """Not Colab's page, but its versions in one: an explorer answers, and the lab trains and shows a second run."""
+    browser.require_chromium()
+    notebook = new_notebook(cells=[new_code_cell(source) for source in CELLS])
+    nbformat.write(notebook, tmp_path / "widgets.ipynb")
+    patience = browser.PATIENCE * 1000
+    with browser.jupyter(tmp_path, tmp_path / "config", "classic", python) as server, browser.page() as page:
+        page.goto(server.url("widgets.ipynb"), wait_until="domcontentloaded")
+        page.wait_for_function("window.Jupyter?.notebook?.kernel?.is_connected()", timeout=patience)
+        page.evaluate("Jupyter.notebook.execute_all_cells()")
+        said = page.locator(".tl-explorer p").first
+        said.wait_for(timeout=patience)
+        before = said.inner_text()
+        page.locator(".tl-explorer input[type=range]").last.press("ArrowRight")
+        assert said.inner_text() != before
+        finished = page.locator(".tl-lab tbody tr")
+        finished.first.wait_for(timeout=patience)
+        page.locator(".tl-lab").get_by_role("slider", name="Seed").press("ArrowRight")
+        finished.nth(1).wait_for(timeout=patience)
+        page.locator(".tl-lab").screenshot(path=colab.ROOT / "build" / "classic.png")

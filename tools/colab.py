@@ -114,7 +114,7 @@ def run(name: str, folder: Path, quick: bool, last: str = "") -> Notebook:
 
     last: code for one more cell.
     """
-    notebook = nbformat.read(notebooks.NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    notebook = notebooks.shipped(name)
     notebook.cells += [new_code_cell(last)] if last else []
     source, target = folder / f"{name}_source.ipynb", folder / f"{name}.ipynb"
     nbformat.write(notebook, source)
