@@ -39,18 +39,28 @@ from transfer_utils import doctor
 doctor.check()
 
 # %% [markdown]
-# **Threads**, because it surprises people: we leave one core to the browser. Every step of a training waits for its slowest
-# thread, so a thread that has to share its core holds up all the others.
+# In Colab it also says how to get a GPU.
 #
-# **In Colab**, two things are worth doing. A GPU: *Runtime*, *Change runtime type*, *T4 GPU*. And a place for what must not
-# be lost when the runtime ends: mount your Drive with the two lines below, and set
-# `home = "/content/drive/MyDrive/transfer_course"` in the second cell of a lesson. Downloads, features and saved models then
-# live there.
+# <details><summary>Why not all cores?</summary>
+#
+# One core is left to the browser and to whatever else runs. Every step of a training waits for its slowest thread, so a
+# thread that has to share its core holds up all the others. If your computer has nothing else to do, set the environment
+# variable `OMP_NUM_THREADS` to the number of cores before you start Jupyter.
+#
+# </details>
+#
+# <details><summary>In Colab: keep what you make</summary>
+#
+# When a runtime ends, its files are lost. Mount your Drive with these two lines, and set
+# `home = "/content/drive/MyDrive/transfer_course"` in the second cell of a lesson: downloads, features and saved models then
+# live on your Drive.
 #
 # ```python
 # from google.colab import drive
 # drive.mount("/content/drive")
 # ```
+#
+# </details>
 #
 # ## One hundred photos
 #

@@ -85,10 +85,13 @@ def test_the_first_cell_of_a_lesson_installs_the_course(python, first_lesson):
     assert place.startswith(str(python.parent.parent))
 
 
-def test_another_lesson_finds_it_installed(runtime, first_lesson):
-    notebook = colab.run("03_fine_tuning", runtime, quick=True)
+def test_another_lesson_finds_it_installed_and_keeps_its_features_on_the_drive(runtime, first_lesson, tmp_path):
+    drive = tmp_path / "MyDrive" / "transfer_course"
+    drive.parent.mkdir()
+    notebook = colab.run("03_fine_tuning", runtime, quick=True, home=str(drive))
     assert course.numbers(notebook)["quick"]
     assert notebook.cells[1].outputs == []
+    assert list(drive.glob("features/*.safetensors"))
 
 
 def test_every_widget_works_without_a_page(python, first_lesson):

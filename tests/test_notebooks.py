@@ -94,7 +94,7 @@ def test_lesson_form(name):
     assert tags.count("parameters") == tags.count("setup") == tags.count("result") == 1
     assert len(re.findall(r"^### Exercise", text, re.M)) >= 2
     assert text.count("Hint") >= 2
-    assert tags.count("exercise") == tags.count("solution") == text.count("<details>") >= 3
+    assert tags.count("exercise") == tags.count("solution") == text.count("<details><summary>Solution") >= 3
     for heading in ("## Self-test", "## Recap", "## References", "**Takeaway.**"):
         assert heading in text
     assert re.search(r"[Gg]uess|[Pp]redict", text)

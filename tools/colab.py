@@ -109,7 +109,7 @@ def offer_kernel(python: Path, folder: Path, variables: dict[str, str]) -> None:
     (folder / "kernels" / "colab" / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
 
 
-def run(name: str, folder: Path, quick: bool, last: str = "") -> Notebook:
+def run(name: str, folder: Path, last: str = "", **parameters: object) -> Notebook:
     """The notebook as shipped, run in the kernel 'colab' in a folder that knows nothing of the course.
 
     last: code for one more cell.
@@ -119,4 +119,4 @@ def run(name: str, folder: Path, quick: bool, last: str = "") -> Notebook:
     source, target = folder / f"{name}_source.ipynb", folder / f"{name}.ipynb"
     nbformat.write(notebook, source)
     options = {"kernel_name": "colab", "cwd": folder, "progress_bar": False, "execution_timeout": CELL_TIMEOUT}
-    return papermill.execute_notebook(source, target, {"quick": quick}, **options)
+    return papermill.execute_notebook(source, target, parameters, **options)

@@ -35,7 +35,7 @@ def hardware(device: torch.device) -> Hardware:
         return Hardware("cuda", torch.cuda.get_device_name(device), bf16=real, fp16=fast)
     if device.type == "cpu":
         return Hardware("cpu", "CPU", bf16=bool({"amx_bf16", "avx512_bf16"} & _cpu_flags()))
-    return Hardware(device.type, device.type.upper())
+    return Hardware(device.type, device.type.upper())  # nobody has measured these in half precision
 
 
 def best_precision(found: Hardware) -> torch.dtype:
