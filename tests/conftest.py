@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from transfer_utils import data, device, embedded, features, widgets
+from transfer_utils import data, device, embedded, features, memory, widgets
 from transfer_utils.backbones import StagedModel
 from transfer_utils.data import ImageSet
 
@@ -35,6 +35,7 @@ def session(tmp_path_factory) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     torch.manual_seed(0)
+    memory._say_so.cache_clear()
 
 
 @pytest.fixture(autouse=True)

@@ -53,6 +53,13 @@ def test_the_generator_decides(photos, change):
     assert torch.equal(photos, before)
 
 
+@pytest.mark.parametrize("change", [augment.flip, augment.shift, augment.flip_and_shift])
+def test_it_happens_on_the_device_of_the_photos_and_nobody_waits(photos, change):
+    """The meta device has shapes but no numbers, and an error for whoever asks it for one, as a wait does."""
+    changed = change(photos.to("meta"), drawn())
+    assert (changed.device.type, changed.shape, changed.dtype) == ("meta", photos.shape, torch.uint8)
+
+
 def test_shift_keeps_every_byte_value():
     ramp = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
     assert torch.equal(augment.shift(ramp, most=0), ramp)

@@ -1,12 +1,50 @@
 import contextlib
 import io
 
+import joblib
 import pytest
 import torch
 
 from transfer_utils import device
+from transfer_utils.device import Hardware
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+CARDS = [  # name, compute capability, bfloat16 without emulation, and what to compute in
+    ("Tesla K80", (3, 7), False, torch.float32),
+    ("Tesla P100", (6, 0), False, torch.float32),
+    ("Tesla V100", (7, 0), False, torch.float16),
+    ("Tesla T4", (7, 5), False, torch.float16),
+    ("NVIDIA A100", (8, 0), True, torch.bfloat16),
+    ("NVIDIA H100", (9, 0), True, torch.bfloat16),
+]
+
+
+@pytest.fixture
+def plug_in(monkeypatch):
+    """Let torch find a graphics card. Asked without care, torch says that every card knows bfloat16: by emulation."""
+
+    def plug(name: str, capability: tuple[int, int], bf16: bool) -> None:
+        monkeypatch.setattr(
+            torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or bf16
+        )
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: name)
+
+    return plug
+
+
+@pytest.fixture
+def threads(monkeypatch):
+    """Four physical cores, eight by name, and no wish; torch's own number of threads comes back afterwards."""
+    monkeypatch.setattr(joblib, "cpu_count", lambda only_physical_cores=False: 4 if only_physical_cores else 8)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+# --- which device -------------------------------------------------------------------------------------------------
 
 
 def test_best_device_without_an_accelerator_is_the_cpu(monkeypatch):
@@ -21,34 +59,76 @@ def test_best_device_is_the_accelerator(monkeypatch, kind):
     assert device.best_device().type == kind
 
 
+# --- what it can do -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("bf16", "fp16", "expected"),
+    [
+        (True, True, torch.bfloat16),
+        (True, False, torch.bfloat16),
+        (False, True, torch.float16),
+        (False, False, torch.float32),
+    ],
+)
+def test_best_precision_is_bfloat16_then_float16_then_float32(bf16, fp16, expected):
+    assert device.best_precision(Hardware("any", "Any", bf16, fp16)) is expected
+
+
+@pytest.mark.parametrize(("name", "capability", "bf16", "expected"), CARDS, ids=[card[0] for card in CARDS])
+def test_a_graphics_card_computes_in_what_it_does_not_emulate(plug_in, name, capability, bf16, expected):
+    plug_in(name, capability, bf16)
+    assert device.hardware(CUDA) == Hardware("cuda", name, bf16, fp16=capability >= (7, 0))
+    assert device.precision(CUDA) is expected
+
+
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        ({"avx2", "avx512f"}, torch.float32),
         (set(), torch.float32),
+        ({"avx2", "avx512f"}, torch.float32),
         ({"avx2", "avx512_bf16"}, torch.bfloat16),
         ({"amx_bf16"}, torch.bfloat16),
     ],
+    ids=["unknown", "old", "AVX-512", "AMX"],
 )
-def test_precision_of_a_processor_follows_its_flags(monkeypatch, flags, expected):
+def test_a_processor_computes_in_what_its_flags_say(monkeypatch, flags, expected):
     monkeypatch.setattr(device, "_cpu_flags", lambda: flags)
+    assert device.hardware(CPU) == Hardware("cpu", "CPU", bf16=expected is torch.bfloat16)
     assert device.precision(CPU) is expected
 
 
-def test_precision_of_a_gpu_that_only_emulates_bfloat16_is_float32(monkeypatch):
-    """A T4: torch supports bfloat16 there, but by emulation."""
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
-    assert device.precision(CUDA) is torch.float32
-
-
-def test_precision_of_a_gpu_with_bfloat16(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
-    assert device.precision(CUDA) is torch.bfloat16
-
-
 @pytest.mark.parametrize("kind", ["mps", "xpu"])
-def test_precision_elsewhere_is_float32(kind):
+def test_elsewhere_it_is_float32(kind):
+    assert device.hardware(torch.device(kind)) == Hardware(kind, kind.upper())
     assert device.precision(torch.device(kind)) is torch.float32
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu sse amx_bf16\nbugs\t: none\nflags\t\t: other\n", {"fpu", "sse", "amx_bf16"}),
+        ("processor\t: 0\nFeatures\t: fp asimd bf16\n", set()),
+    ],
+    ids=["x86", "ARM"],
+)
+def test_flags_come_from_the_first_core_in_cpuinfo_on_linux(monkeypatch, text, expected):
+    monkeypatch.setattr(device.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(device.os.path, "exists", lambda _: True)
+    monkeypatch.setattr("builtins.open", lambda *_, **__: io.StringIO(text))
+    assert device._cpu_flags() - {"flags", ":"} == expected
+
+
+@pytest.mark.parametrize(("capable", "expected"), [(True, {"avx512_bf16"}), (False, set())])
+@pytest.mark.parametrize("system", ["Windows", "Linux"])
+def test_flags_come_from_torch_where_there_is_no_cpuinfo(monkeypatch, system, capable, expected):
+    monkeypatch.setattr(device.platform, "system", lambda: system)
+    monkeypatch.setattr(device.os.path, "exists", lambda _: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: capable, raising=False)
+    assert device._cpu_flags() == expected
+
+
+# --- mixed precision ----------------------------------------------------------------------------------------------
 
 
 def test_autocast_is_nothing_in_float32(monkeypatch):
@@ -59,35 +139,11 @@ def test_autocast_is_nothing_in_float32(monkeypatch):
         assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype is torch.float32
 
 
-def test_autocast_computes_in_bfloat16_where_it_pays(monkeypatch):
-    monkeypatch.setattr(device, "_cpu_flags", lambda: {"amx_bf16"})
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_computes_in_half_precision_where_it_pays(monkeypatch, dtype):
+    monkeypatch.setattr(device, "precision", lambda _: dtype)
     with device.autocast(CPU):
-        assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype is torch.bfloat16
-
-
-def test_describe(monkeypatch):
-    monkeypatch.setattr(device, "_cpu_flags", set)
-    assert device.describe(CPU) == f"CPU, {torch.get_num_threads()} threads, float32"
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA L4")
-    assert device.describe(CUDA) == "NVIDIA L4, bfloat16"
-    assert device.describe(torch.device("mps")) == "mps, float32"
-
-
-def test_flags_come_from_cpuinfo_on_linux(monkeypatch):
-    monkeypatch.setattr(device.platform, "system", lambda: "Linux")
-    monkeypatch.setattr(device.os.path, "exists", lambda _: True)
-    text = "processor\t: 0\nflags\t\t: fpu sse amx_bf16\nbugs\t: none\nflags\t\t: other\n"
-    monkeypatch.setattr("builtins.open", lambda *_: io.StringIO(text))
-    assert {"fpu", "sse", "amx_bf16"} <= device._cpu_flags()
-    assert "other" not in device._cpu_flags()
-
-
-@pytest.mark.parametrize(("capable", "expected"), [(True, {"avx512_bf16"}), (False, set())])
-def test_flags_come_from_torch_elsewhere(monkeypatch, capable, expected):
-    monkeypatch.setattr(device.platform, "system", lambda: "Windows")
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: capable, raising=False)
-    assert device._cpu_flags() == expected
+        assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype is dtype
 
 
 @pytest.mark.parametrize(
@@ -104,10 +160,63 @@ def test_depthwise_networks_train_in_float32_on_a_processor(monkeypatch, groups,
     assert device.autocast(torch.device(kind)) == (kind, torch.bfloat16)
 
 
-def test_one_core_is_left_and_the_threads_come_back():
-    for threads, left in ((3, 2), (1, 1)):
-        torch.set_num_threads(threads)
-        with device.spare_core():
-            assert torch.get_num_threads() == left
-        assert torch.get_num_threads() == threads
-    torch.set_num_threads(1)
+@pytest.mark.parametrize(("dtype", "scaled"), [(torch.float16, True), (torch.bfloat16, False), (torch.float32, False)])
+def test_gradients_are_scaled_only_in_float16(monkeypatch, dtype, scaled):
+    monkeypatch.setattr(device, "precision", lambda _: dtype)
+    scaler, loss = device.gradient_scaler(CPU), torch.ones(())
+    assert scaler.is_enabled() is scaled
+    assert (scaler.scale(loss) > 1) == scaled
+
+
+@pytest.mark.parametrize(("kind", "waits"), [("cuda", False), ("mps", True), ("xpu", True), ("cpu", True)])
+def test_send_waits_except_for_cuda(kind, waits):
+    class Sent:
+        def to(self, device, non_blocking):
+            return device.type, non_blocking
+
+    assert device.send(Sent(), torch.device(kind)) == (kind, not waits)
+
+
+# --- threads ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("cores", "expected"), [(1, 1), (2, 1), (4, 3), (64, 63)])
+def test_all_cores_but_one_compute(cores, expected):
+    assert device.best_threads(cores, None) == expected
+
+
+@pytest.mark.parametrize(("cores", "wished", "expected"), [(4, "2", 2), (4, "4", 4), (1, "8", 8)])
+def test_a_wish_wins(cores, wished, expected):
+    assert device.best_threads(cores, wished) == expected
+
+
+@pytest.mark.parametrize("wished", ["", "0", "many", "-1", "2.5", "4,2", " "])
+def test_a_nonsensical_wish_does_not(wished):
+    assert device.best_threads(4, wished) == 3
+
+
+def test_use_threads_counts_physical_cores(threads):
+    device.use_threads()
+    assert torch.get_num_threads() == 3
+
+
+def test_use_threads_hears_the_wish(threads, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    device.use_threads()
+    assert torch.get_num_threads() == 2
+
+
+# --- in words -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "CPU, 1 thread, float32"), (3, "CPU, 3 threads, float32")])
+def test_a_processor_is_described_with_its_threads(monkeypatch, count, words):
+    monkeypatch.setattr(device, "_cpu_flags", set)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: count)
+    assert device.describe(CPU) == words
+
+
+def test_an_accelerator_is_described_by_its_name(plug_in):
+    plug_in("NVIDIA L4", (8, 9), True)
+    assert device.describe(CUDA) == "NVIDIA L4, bfloat16"
+    assert device.describe(torch.device("mps")) == "MPS, float32"

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import platformdirs
 import pytest
 import torch
 
-from transfer_utils.settings import cache_folder, result, settings
+from transfer_utils import device, downloads, features
+from transfer_utils.settings import best_profile, cache_folder, result, settings, use_home
 from transfer_utils.stats import Interval
 
 
@@ -28,13 +30,29 @@ def test_quick_gpu_profile_downloads_nothing():
     assert (run.photos, run.backbone, run.pretrained, run.size) == ("cifar10_photos", "resnet50", False, 96)
 
 
-@pytest.mark.parametrize("kind", ["cpu", "cuda"])
-def test_auto_profile_follows_the_hardware(monkeypatch, kind):
+@pytest.mark.parametrize(("kind", "expected"), [("cuda", "gpu"), ("xpu", "gpu"), ("mps", "cpu"), ("cpu", "cpu")])
+def test_auto_profile_follows_the_hardware(monkeypatch, kind, expected):
+    assert best_profile(kind) == expected
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: kind != "cpu")
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device(kind))
     run = settings()
-    assert run.profile == ("cpu" if kind == "cpu" else "gpu")
-    assert run.device.type == kind
+    assert (run.profile, run.device.type) == (expected, kind)
+
+
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+def test_a_profile_that_was_asked_for_stays_on_any_hardware(monkeypatch, profile):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("mps"))
+    run = settings(profile)
+    assert (run.profile, run.device.type) == (profile, "mps")
+
+
+def test_settings_set_the_threads(monkeypatch):
+    set_to = []
+    monkeypatch.setattr(torch, "set_num_threads", set_to.append)
+    monkeypatch.setattr(device, "best_threads", lambda cores, wished: 5)
+    settings("cpu")
+    assert set_to == [5]
 
 
 @pytest.mark.parametrize(("value", "quick"), [("1", True), ("yes", True), ("0", False), ("", False)])
@@ -72,6 +90,65 @@ def test_cache_folder(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path / "own"
     monkeypatch.delenv("TRANSFER_UTILS_HOME")
     assert cache_folder() == Path(platformdirs.user_cache_dir("transfer_utils"))
+
+
+# --- a home of one's own ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def drive(own_home, monkeypatch) -> Path:
+    """A folder to make a home in. own_home also brings the variable back to what it was."""
+    drive = own_home.parent / "drive"
+    drive.mkdir()
+    monkeypatch.chdir(drive)
+    for variable in ("HOME", "USERPROFILE"):  # what ~ stands for, the second one on Windows
+        monkeypatch.setenv(variable, str(drive))
+    return drive
+
+
+@pytest.mark.parametrize("given", ["{drive}/course", "course", "~/course"], ids=["absolute", "relative", "~"])
+def test_home_is_made_and_used_from_then_on(drive, monkeypatch, given):
+    settings("cpu", home=given.format(drive=drive))
+    assert (drive / "course").is_dir()
+    assert os.environ["TRANSFER_UTILS_HOME"] == str(drive / "course")
+    monkeypatch.chdir(drive.parent)  # which a relative one outlives
+    assert cache_folder() == drive / "course"
+
+
+def test_home_may_be_there_already_and_keeps_its_files(drive):
+    (drive / "kept").write_text("as it was")
+    assert use_home(drive) == cache_folder() == drive
+    assert (drive / "kept").read_text() == "as it was"
+
+
+def test_without_home_nothing_changes(own_home):
+    settings("cpu")
+    assert cache_folder() == own_home
+    assert not own_home.exists()
+
+
+def test_home_on_a_drive_that_is_not_mounted(own_home, drive):
+    with pytest.raises(FileNotFoundError, match=r"which is not there.*drive\.mount\('/content/drive'\)") as error:
+        settings("cpu", home="MyDrive/course")
+    assert f"home='MyDrive/course' should lie in {drive / 'MyDrive'}" in str(error.value)
+    assert cache_folder() == own_home
+    assert list(drive.iterdir()) == []
+
+
+def test_features_and_weights_land_at_home(drive, tiny, pairs, monkeypatch):
+    def fetch(url, path, digest):
+        path.parent.mkdir()
+        torch.save({}, path)
+        return path
+
+    monkeypatch.setattr(downloads, "fetch", fetch)
+    home = use_home(drive / "course")
+    features.extract(tiny(), pairs[1], 32)
+    downloads.weights("https://example.org/net-0123abcd.pth")
+    assert sorted(path.name for path in home.iterdir() if any(path.iterdir())) == ["features", "weights"]
+
+
+# --- results ------------------------------------------------------------------------------------------------------
 
 
 def test_result_prints_one_line_of_json(capsys):

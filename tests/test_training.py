@@ -1,11 +1,16 @@
 import copy
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from transfer_utils import features, training
-from transfer_utils.backbones import course_resnet
+from transfer_utils import device, features, memory, training
+from transfer_utils.backbones import StagedModel, course_resnet
 from transfer_utils.freezing import drift, freeze, frozen_state
 from transfer_utils.training import Recipe, accuracy, fit, fit_until_flat, predict, train
 
@@ -356,6 +361,178 @@ def test_until_flat_counts_looks_not_epochs(tiny, pairs, scripted):
     scripted(0.9, 0.5, 0.5)
     history = fit_until_flat(tiny(), *pairs, 32, Recipe(epochs=6, batch=64, evaluate_every=2), patience=2)
     assert history["epoch"].tolist() == [2, 4, 6]
+
+
+# --- what the hardware asks for -----------------------------------------------------------------------------------
+
+
+class Faint(nn.Module):
+    """Scales down, so that the gradients behind it are too small for float16."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 1e-6
+
+
+@pytest.fixture
+def plain() -> Callable[..., StagedModel]:
+    """Build a network without batch-norm, so that a batch and its parts mean the same, and without convolutions,
+    which take processors minutes in float16."""
+
+    def build(*middle: nn.Module) -> StagedModel:
+        torch.manual_seed(0)
+        stages = OrderedDict(
+            stem=nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 16), nn.Tanh()),
+            body=nn.Sequential(nn.Linear(16, 16), nn.Tanh(), *middle),
+            head=nn.Linear(16, 2),
+        )
+        return StagedModel(stages, mean=(0.5,) * 3, std=(0.25,) * 3, name="plain")
+
+    return build
+
+
+@pytest.fixture
+def in_float16(monkeypatch) -> None:
+    """As on a T4, with the optimiser that graphics cards have. Processors can do it too, but slowly."""
+    monkeypatch.setattr(device, "precision", lambda _: torch.float16)
+    monkeypatch.setattr(features, "precision", lambda _: torch.float16)
+    adam = torch.optim.AdamW
+    monkeypatch.setattr(
+        training.torch.optim,
+        "AdamW",
+        lambda groups, weight_decay, fused: adam(groups, weight_decay=weight_decay, fused=True),
+    )
+
+
+@pytest.fixture
+def by_descent(monkeypatch) -> None:
+    """Plain gradient descent: AdamW takes the same steps for gradients that are twice as large."""
+
+    def descent(groups, **_):
+        return torch.optim.SGD(groups, momentum=0.9)
+
+    monkeypatch.setattr(training.torch.optim, "AdamW", descent)
+
+
+def narrow(model: StagedModel, limit: int) -> list[int]:
+    """Let a model's memory run out on more than `limit` photos, and at the third attempt, whatever its size."""
+    sizes: list[int] = []
+
+    def hook(_, x: tuple[Tensor]) -> None:
+        sizes.append(len(x[0]))
+        if len(x[0]) > limit or len(sizes) == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    model.body.register_forward_pre_hook(hook)
+    return sizes
+
+
+@pytest.mark.parametrize("through", [None, "stem"])
+def test_when_memory_runs_out_smaller_parts_give_the_same_training(
+    plain, pairs, in_float32, by_descent, capsys, through
+):
+    whole, parted = freeze(plain(), through), freeze(plain(), through)
+    recipe = Recipe(epochs=3, batch=34, augment=False, rate=0.1, decay=0.0)
+    expected = list(train(whole, pairs[0], None, 32, recipe, cache=False))
+    sizes = narrow(parted, limit=22)
+    records = list(train(parted, pairs[0], None, 32, recipe, cache=False))
+    # 43, 43 and 42 photos in a batch; the failure of the second part must not leave the first one's gradients behind
+    assert sizes[:12] == [43, 22, 21, 11, 11, 11, 10, 11, 11, 11, 10, 11]
+    assert drift(state(plain()), parted)["head.weight"] > 0.05
+    for name, tensor in whole.state_dict().items():
+        torch.testing.assert_close(parted.state_dict()[name], tensor, atol=1e-5, rtol=1e-4)
+    assert [float(r.loss) for r in records] == pytest.approx([float(r.loss) for r in expected], rel=1e-4)
+    assert [r.metrics for r in records] == [pytest.approx(r.metrics, rel=1e-4) for r in expected]
+    assert capsys.readouterr().err == memory.SMALLER + "\n"
+
+
+def test_when_memory_runs_out_features_are_the_same(plain, pairs, in_float32):
+    whole, parted = plain(), plain()
+    sizes = narrow(parted, limit=40)
+    torch.testing.assert_close(predict(parted, pairs[0], 32), predict(whole, pairs[0], 32))
+    assert sizes == [128, 64, 32, *[16] * 8]
+
+
+def test_memory_that_never_suffices_is_an_error(plain, pairs):
+    model = plain()
+    narrow(model, limit=0)
+    with pytest.raises(torch.OutOfMemoryError, match="Tried to allocate"):
+        fit(model, *pairs, 32, QUICK, progress=False)
+
+
+@pytest.mark.parametrize("through", [None, "stem"])
+@pytest.mark.parametrize("views", [{}, {"augment": False}, {"fixed_views": True}], ids=["fresh", "none", "fixed"])
+def test_streamed_photos_give_exactly_the_same_training(tiny, pairs, monkeypatch, through, views):
+    kept, streamed, pinned = freeze(tiny(), through), freeze(tiny(), through), []
+    fit(kept, *pairs, 32, replace(QUICK, **views), progress=False)
+    monkeypatch.setattr(memory, "free_bytes", lambda _: 0)
+    monkeypatch.setattr(Tensor, "pin_memory", lambda rows: pinned.append(len(rows)) or rows)
+    fit(streamed, *pairs, 32, replace(QUICK, **views), progress=False)
+    assert drift(state(kept), streamed) == {}
+    assert pinned.count(32) == 8  # and, behind a frozen stage, what the valid photos are there
+
+
+def test_float16_with_scaled_gradients_learns(plain, pairs, in_float16):
+    dtypes, model = set(), plain()
+    model.head.register_forward_hook(lambda *given: dtypes.add(given[-1].dtype))
+    history = fit(model, *pairs, 32, Recipe(epochs=6, batch=32, augment=False), progress=False)
+    assert dtypes == {torch.float16}
+    assert history["loss"].iloc[-1] < 0.75 * history["loss"].iloc[0]
+    assert history["valid"].iloc[-1] > 0.75  # chance: 0.5
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_gradients_too_small_for_float16_survive_because_they_are_scaled(plain, pairs, in_float16, monkeypatch, scaled):
+    if not scaled:
+        monkeypatch.setattr(training, "gradient_scaler", lambda _: torch.amp.GradScaler("cpu", enabled=False))
+    model, before = plain(Faint()), state(plain(Faint()))
+    fit(model, pairs[0], None, 32, replace(QUICK, decay=0.0), progress=False)
+    moved = drift(before, model)
+    assert "head.bias" in moved
+    assert ("stem.1.weight" in moved) is scaled
+
+
+def test_a_step_whose_gradients_overflow_is_left_out(plain, pairs, in_float16):
+    model, seen = plain(), []
+
+    def overflow(gradient: Tensor) -> Tensor:
+        return gradient * float("inf") if len(seen) == 1 else gradient
+
+    model.head.weight.register_hook(overflow)
+    for record in train(model, pairs[0], None, 32, QUICK):
+        if not record.metrics:
+            seen.append(state(model))
+    assert drift(seen[0], seen[1]) == {}  # nothing at all moved in the second step
+    assert "head.weight" in drift(seen[1], seen[2])
+    assert all(tensor.isfinite().all() for tensor in seen[-1].values())
+
+
+@pytest.mark.parametrize("views", [{}, {"fixed_views": True}], ids=["fresh", "fixed"])
+def test_no_step_waits_for_the_accelerator(tiny, pairs, monkeypatch, views):
+    """The meta device has shapes but no numbers: whoever asks it for one, as a wait does, gets an error."""
+    monkeypatch.setattr(training, "best_device", lambda: torch.device("meta"))
+    steps = train(tiny(), pairs[0], None, 32, replace(QUICK, **views))
+    assert [(r.step, r.loss.device.type) for r in islice(steps, 4)] == [(i, "meta") for i in (1, 2, 3, 4)]
+    with pytest.raises(RuntimeError, match=r"item\(\) cannot be called on meta"):
+        next(steps)  # the epoch's metrics are numbers
+
+
+def test_no_step_waits_for_the_scaled_gradients(plain, pairs, in_float16):
+    """The fused optimiser takes the scaler's findings as tensors; another one would ask for a number."""
+    waits = []
+
+    class Noting(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, given=(), options=None):
+            if function is torch.ops.aten._local_scalar_dense.default:
+                waits.append(1)
+            return function(*given, **(options or {}))
+
+    records = train(plain(), pairs[0], None, 32, QUICK)
+    next(records)
+    with Noting():
+        assert [r.step for r in islice(records, 3)] == [2, 3, 4]
+        assert waits == []
+        next(records)  # the epoch's metrics
+    assert waits
 
 
 # --- predictions --------------------------------------------------------------------------------------------------

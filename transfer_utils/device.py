@@ -83,7 +83,7 @@ def best_threads(cores: int, wished: str | None) -> int:
     The browser and the notebook's server need a core too. Every step of a training waits for its slowest thread, so
     one thread too many costs far more than one too few.
     """
-    if wished and wished.isdigit() and int(wished):
+    if wished and wished.isdecimal() and int(wished):
         return int(wished)
     return max(1, cores - 1)
 

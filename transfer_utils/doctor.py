@@ -21,7 +21,7 @@ SHOWN = ("torch", "torchvision", "timm", "numpy", "ipywidgets", "anywidget")
 EXTRAS = {  # what some cells can use, and the extra of transfer_utils that brings it
     "jupyterlab": ("lab", "open the lessons on this computer"),
     "onnxruntime": ("export", "export to ONNX (lesson 5)"),
-    "ray": ("cluster", "sweeps on a cluster (lesson 4)"),
+    "ray": ("cluster", "run sweeps on a cluster (lesson 4)"),
 }
 COSTS = {
     "cpu": "nothing is downloaded, and the README says how long each lesson takes.",
@@ -32,7 +32,7 @@ COSTS = {
 def check() -> None:
     """Print the set-up check, one topic a line."""
     for topic, words in findings().items():
-        print(textwrap.fill(f"{topic:<10}{words}", 100, subsequent_indent=" " * 10))
+        print(textwrap.fill(f"{topic:<10}{words}", 100, subsequent_indent=" " * 10, break_on_hyphens=False))
 
 
 def findings() -> dict[str, str]:
@@ -83,8 +83,9 @@ def _missing() -> str:
 def _files(folder: Path) -> str:
     kept = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     near = next(place for place in (folder, *folder.parents) if place.exists())
-    free, shown = shutil.disk_usage(near).free, str(folder).replace(str(Path.home()), "~")
-    return f"{kept / 1e6:,.0f} MB of downloads, features and models in {shown}, {free / 1e9:,.0f} GB free there."
+    shown = Path("~") / folder.relative_to(Path.home()) if folder.is_relative_to(Path.home()) else folder
+    free = shutil.disk_usage(near).free / 1e9
+    return f"{kept / 1e6:,.0f} MB of downloads, features and models in {shown}, {free:,.0f} GB free there."
 
 
 def _colab(kind: str) -> str:

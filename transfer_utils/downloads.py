@@ -41,13 +41,15 @@ def fetch(url: str, path: Path, digest: str) -> Path:
     failure: Exception | None = None
     for attempt in range(TRIES):
         time.sleep(PAUSE if attempt else 0)
+        resumed = part.exists()
         try:
             _append(url, part)
         except urllib.error.HTTPError as error:
             failure = error
             if error.code in AGAIN:
                 continue
-            if error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # that: as many bytes here as there, or more
+            # Asked for what lies behind the end of the file: all of it is here, or something else.
+            if not resumed or error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 break
         except (OSError, http.client.HTTPException) as error:
             failure = error
@@ -57,6 +59,8 @@ def fetch(url: str, path: Path, digest: str) -> Path:
             return path
         failure = ValueError(f"{part.stat().st_size:,} bytes arrived, and their checksum is not {digest}")
         part.unlink()
+        if not resumed:
+            break  # what the server has is another file
     raise RuntimeError(
         f"{path.name} is missing and could not be downloaded from {url} ({type(failure).__name__}: {failure}). "
         f"Try again, or fetch it by hand and put it into {path.parent}."

@@ -1,6 +1,7 @@
 """What stays on the device, what is sent to it batch by batch, and what happens when its memory runs out."""
 
 import contextlib
+import functools
 import gc
 import sys
 import traceback
@@ -14,6 +15,7 @@ from transfer_utils.device import best_device, send
 
 SHARE = 0.25  # of the free memory that photos may take; the rest is for weights, activations and the optimiser
 
+IN_WORDS = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 SMALLER = "The memory of the device ran out. From here on, batches are worked off in smaller parts."
 
 Take = Callable[[Tensor], Tensor]  # positions (on the CPU) to the rows at them (on the device)
@@ -55,16 +57,16 @@ def in_parts(
         nonlocal count
         while True:
             try:
-                return [work(part, len(part) / len(batch)) for part in batch.tensor_split(min(count, len(batch)))]
-            except RuntimeError as error:
                 # Not into parts of one photo: batch-norm cannot learn from those.
+                parts = batch.tensor_split(max(1, min(count, len(batch) // 2)))
+                return [work(part, len(part) / max(1, len(batch))) for part in parts]
+            except RuntimeError as error:
                 if 4 * count > len(batch) or not _is_out_of_memory(error):
                     raise
             # Behind the except block, where no traceback holds the failed attempt's tensors any more.
             undo()
             release()
-            if count == 1:
-                print(SMALLER, file=sys.stderr)
+            _say_so()
             count *= 2
 
     return run
@@ -80,7 +82,10 @@ def nothing_kept() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        traceback.clear_frames(error.__traceback__)
+        link: BaseException | None = error
+        while link is not None:
+            traceback.clear_frames(link.__traceback__)
+            link = link.__cause__ or link.__context__
         raise
 
 
@@ -92,6 +97,11 @@ def release() -> None:
         torch.get_device_module(device).empty_cache()
 
 
+@functools.cache
+def _say_so() -> None:
+    print(SMALLER, file=sys.stderr)
+
+
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    # CUDA has an error of its own; MPS says it in words.
-    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)
+    # CUDA has an error of its own, MPS says it in words, and so do the libraries that CUDA calls.
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in IN_WORDS)

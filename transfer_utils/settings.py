@@ -49,7 +49,7 @@ def settings(profile: str = "auto", quick: bool = False, home: str | None = None
     """
     if profile not in ("auto", "cpu", "gpu"):
         raise unknown("profile", profile, ("auto", "cpu", "gpu"))
-    if home is not None:
+    if home:
         use_home(home)
     device.use_threads()
     quick = quick or os.environ.get("COURSE_QUICK", "0") not in ("", "0")

@@ -244,12 +244,13 @@ def _evaluator(
     if network is model:
         return lambda: accuracy(model, valid, size)
     device = best_device()
-    prefix = features.extract(model, valid, size, frozen_through(model), cache).to(device)
-    answer = memory.in_parts(lambda part, _: network(part).argmax(1).cpu())
+    take = memory.on_device(features.extract(model, valid, size, frozen_through(model), cache), device)
+    work = memory.in_parts(lambda rows, _: network(take(rows)).argmax(1).cpu())
 
     def evaluate() -> float:
         network.eval()
         with torch.no_grad(), autocast(device):
-            return (torch.cat(answer(prefix)) == valid.labels).float().mean().item()
+            answers = [part for rows in torch.arange(len(valid)).split(features.BATCH) for part in work(rows)]
+        return (torch.cat(answers) == valid.labels).float().mean().item()
 
     return evaluate
