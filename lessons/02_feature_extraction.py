@@ -41,7 +41,7 @@ print(backbone.stages)
 # the **suffix**, will train.
 
 # %%
-prefix, suffix = backbone.eval().split(after="pool")
+prefix, suffix = backbone.cpu().eval().split(after="pool")
 with torch.no_grad():
     x = backbone.preprocess(features.resize(valid.images[:4], run.size))
     whole, in_two = backbone(x), suffix(prefix(x))
