@@ -66,9 +66,9 @@ def ten_classes(answer: Callable) -> str:
         raise NotYet("the head still has ImageNet's 1000 outputs.", "say how many classes our photos have.")
     if outputs != 10:
         raise NotYet(f"the head has {outputs} outputs, and our photos have 10 classes.", "look at len(photos.classes).")
-    changed = [
-        n for n, t in model.state_dict().items() if not n.startswith("head.") and not torch.equal(t, original[n])
-    ]
+    # On the CPU: the lesson's own network, with a new head, is an answer too, and may be on a graphics card.
+    body = {name: tensor.cpu() for name, tensor in model.state_dict().items() if not name.startswith("head.")}
+    changed = [name for name, tensor in body.items() if not torch.equal(tensor, original[name])]
     if changed:
         raise NotYet(
             f"{changed[0]} differs from ImageNet's weights.", "pretrained=False gives random weights; leave it out."
@@ -120,7 +120,7 @@ def transplanted(answer: Callable) -> str:
         raise NotYet("the head came along: it answers the old question.", "skip the stage named 'head'.")
     if freezing.drift(given, pretrained.state_dict()):
         raise NotYet("the pretrained network changed.", "load into the new network, not into the old one.")
-    for name, tensor in result.state_dict().items():
+    for name, tensor in result.cpu().state_dict().items():  # an answer may have tried the network on a graphics card
         if name.startswith("head."):
             if not torch.equal(tensor, before[name.removeprefix("head.")]):
                 raise NotYet("the new head changed.", "leave the head as it is: it will be trained.")
