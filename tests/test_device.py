@@ -168,8 +168,8 @@ def test_gradients_are_scaled_only_in_float16(monkeypatch, dtype, scaled):
     assert (scaler.scale(loss) > 1) == scaled
 
 
-@pytest.mark.parametrize(("kind", "waits"), [("cuda", False), ("mps", True), ("xpu", True), ("cpu", True)])
-def test_send_waits_except_for_cuda(kind, waits):
+@pytest.mark.parametrize(("kind", "waits"), [("cuda", False), ("mps", True), ("xpu", False), ("cpu", True)])
+def test_send_waits_for_what_shares_the_memory_of_the_computer(kind, waits):
     class Sent:
         def to(self, device, non_blocking):
             return device.type, non_blocking

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, interpolate
 
-from transfer_utils import augment, backbones, checks, costs, data, device, explain, labs, memory, training
+from transfer_utils import backbones, checks, costs, data, device, explain, labs, memory, training
 from transfer_utils.freezing import drift, freeze, frozen_state
 from transfer_utils.sources import TARGETS
 from transfer_utils.training import Recipe, train
@@ -85,10 +85,8 @@ def test_it_computes_what_the_cpu_computes(card, tiny):
 
 @pytest.mark.parametrize("through", [None, "stem", "pool"])
 @pytest.mark.parametrize("fits", [True, False])
-@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16, torch.float16])
 def test_training_never_waits_between_two_steps(card, tiny, pairs, own_home, monkeypatch, through, fits, precision):
-    for module in (augment, memory, training):  # as it sends to CUDA
-        monkeypatch.setattr(module, "send", lambda tensor, place: tensor.to(place, non_blocking=True))
     monkeypatch.setattr(device, "precision", lambda _: precision)
     monkeypatch.setattr(memory, "fits", lambda size, free: fits)
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)

@@ -2,12 +2,10 @@ import copy
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import islice
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from transfer_utils import device, features, memory, training
 from transfer_utils.backbones import StagedModel, course_resnet
@@ -504,35 +502,6 @@ def test_a_step_whose_gradients_overflow_is_left_out(plain, pairs, in_float16):
     assert drift(seen[0], seen[1]) == {}  # nothing at all moved in the second step
     assert "head.weight" in drift(seen[1], seen[2])
     assert all(tensor.isfinite().all() for tensor in seen[-1].values())
-
-
-@pytest.mark.parametrize("views", [{}, {"fixed_views": True}], ids=["fresh", "fixed"])
-def test_no_step_waits_for_the_accelerator(tiny, pairs, monkeypatch, views):
-    """The meta device has shapes but no numbers: whoever asks it for one, as a wait does, gets an error."""
-    monkeypatch.setattr(training, "best_device", lambda: torch.device("meta"))
-    steps = train(tiny(), pairs[0], None, 32, replace(QUICK, **views))
-    assert [(r.step, r.loss.device.type) for r in islice(steps, 4)] == [(i, "meta") for i in (1, 2, 3, 4)]
-    with pytest.raises(RuntimeError, match=r"item\(\) cannot be called on meta"):
-        next(steps)  # the epoch's metrics are numbers
-
-
-def test_no_step_waits_for_the_scaled_gradients(plain, pairs, in_float16):
-    """The fused optimiser takes the scaler's findings as tensors; another one would ask for a number."""
-    waits = []
-
-    class Noting(TorchDispatchMode):
-        def __torch_dispatch__(self, function, types, given=(), options=None):
-            if function is torch.ops.aten._local_scalar_dense.default:
-                waits.append(1)
-            return function(*given, **(options or {}))
-
-    records = train(plain(), pairs[0], None, 32, QUICK)
-    next(records)
-    with Noting():
-        assert [r.step for r in islice(records, 3)] == [2, 3, 4]
-        assert waits == []
-        next(records)  # the epoch's metrics
-    assert waits
 
 
 # --- predictions --------------------------------------------------------------------------------------------------

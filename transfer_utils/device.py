@@ -74,7 +74,12 @@ def gradient_scaler(device: torch.device) -> torch.amp.GradScaler:
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
     """The tensor on the device, without waiting for the device where that is safe."""
-    return tensor.to(device, non_blocking=device.type == "cuda")
+    return tensor.to(device, non_blocking=has_own_memory(device))
+
+
+def has_own_memory(device: torch.device) -> bool:
+    """Whether this is a graphics card, which works by itself on memory of its own, unlike a CPU or a Mac's unit."""
+    return device.type not in ("cpu", "mps")
 
 
 def best_threads(cores: int, wished: str | None) -> int:

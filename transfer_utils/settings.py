@@ -63,7 +63,7 @@ def settings(profile: str = "auto", quick: bool = False, home: str | None = None
 
 
 def best_profile(kind: str) -> str:
-    """'gpu' for a graphics card of its own, 'cpu' for the rest: torch's word for the device is 'cuda' or 'xpu'.
+    """'gpu' for a graphics card, 'cpu' for the rest. kind: torch's word for the device, 'cuda' or 'xpu' for cards.
 
     A Mac's graphics unit ('mps') speeds up the 'cpu' profile; all of CIFAR-10 through a ResNet50 is too much for it.
     """

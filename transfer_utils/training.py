@@ -14,7 +14,7 @@ from tqdm import tqdm
 from transfer_utils import augment, features, memory
 from transfer_utils.backbones import StagedModel
 from transfer_utils.data import ImageSet
-from transfer_utils.device import autocast, best_device, gradient_scaler, send
+from transfer_utils.device import autocast, best_device, gradient_scaler, has_own_memory, send
 from transfer_utils.freezing import frozen_through, parameter_groups
 
 Batch = Callable[[Tensor, torch.Generator], Tensor]  # rows and randomness to the network's input
@@ -79,7 +79,7 @@ def _records(
     steps = batches * recipe.epochs
     groups = parameter_groups(model, recipe.rate, recipe.head_ratio)
     # fused: on a graphics card it also takes the scaler's answer there; the other kinds would fetch it in every step
-    optimiser = torch.optim.AdamW(groups, weight_decay=recipe.decay, fused=device.type == "cuda" or None)
+    optimiser = torch.optim.AdamW(groups, weight_decay=recipe.decay, fused=has_own_memory(device) or None)
     schedule, scaler = _schedule(optimiser, recipe, steps), gradient_scaler(device)
 
     def learn(rows: Tensor, share: float) -> tuple[Tensor, Tensor]:
