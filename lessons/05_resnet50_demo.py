@@ -341,7 +341,7 @@ print(f"{agree:.1%} of its answers are those of the evaluation above")
 # %%
 missing = export.missing_for_onnx()
 if missing:
-    print(f"ONNX needs {', '.join(missing)}: pip install 'transfer_utils[export]'. We go on without.")
+    print(f'ONNX needs {", ".join(missing)}: pip install "transfer_utils[export]". We go on without.')
 else:
     onnx = export.load_onnx(export.save_onnx(place, deployed, run.size))
     print("ONNX: largest difference", (onnx(photos) - expected).abs().max().item())

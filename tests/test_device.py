@@ -1,5 +1,6 @@
 import contextlib
 import io
+from types import SimpleNamespace
 
 import joblib
 import pytest
@@ -15,6 +16,8 @@ CARDS = [  # name, compute capability, bfloat16 without emulation, and what to c
     ("Tesla P100", (6, 0), False, torch.float32),
     ("Tesla V100", (7, 0), False, torch.float16),
     ("Tesla T4", (7, 5), False, torch.float16),
+    ("NVIDIA GeForce GTX 1650", (7, 5), False, torch.float32),
+    ("NVIDIA T1000", (7, 5), False, torch.float32),
     ("NVIDIA A100", (8, 0), True, torch.bfloat16),
     ("NVIDIA H100", (9, 0), True, torch.bfloat16),
 ]
@@ -56,7 +59,27 @@ def test_best_device_without_an_accelerator_is_the_cpu(monkeypatch):
 def test_best_device_is_the_accelerator(monkeypatch, kind):
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device(kind))
+    monkeypatch.setattr(device, "_computes", lambda accelerator: True)
     assert device.best_device().type == kind
+
+
+def test_a_card_that_torch_finds_and_cannot_compute_on_is_left_alone(monkeypatch):
+    def too_old(*_):
+        raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
+
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: CPU)  # as near to a card as we get here
+    assert device.best_device() == device.found_accelerator() == CPU
+    device._computes.cache_clear()
+    monkeypatch.setattr(device, "conv2d", too_old)
+    assert not device._computes(CPU)
+    device._computes.cache_clear()
+
+
+def test_batches_are_channels_last_but_not_on_a_mac():
+    assert device.channels_last(torch.empty(2, 3, 4, 4)).is_contiguous(memory_format=torch.channels_last)
+    on_a_mac = SimpleNamespace(device=torch.device("mps"))
+    assert device.channels_last(on_a_mac) is on_a_mac
 
 
 # --- what it can do -----------------------------------------------------------------------------------------------
@@ -78,7 +101,8 @@ def test_best_precision_is_bfloat16_then_float16_then_float32(bf16, fp16, expect
 @pytest.mark.parametrize(("name", "capability", "bf16", "expected"), CARDS, ids=[card[0] for card in CARDS])
 def test_a_graphics_card_computes_in_what_it_does_not_emulate(plug_in, name, capability, bf16, expected):
     plug_in(name, capability, bf16)
-    assert device.hardware(CUDA) == Hardware("cuda", name, bf16, fp16=capability >= (7, 0))
+    fp16 = capability >= (7, 0) and expected is not torch.float32
+    assert device.hardware(CUDA) == Hardware("cuda", name, bf16, fp16)
     assert device.precision(CUDA) is expected
 
 
@@ -116,7 +140,7 @@ def test_flags_come_from_the_first_core_in_cpuinfo_on_linux(monkeypatch, text, e
     monkeypatch.setattr(device.platform, "system", lambda: "Linux")
     monkeypatch.setattr(device.os.path, "exists", lambda _: True)
     monkeypatch.setattr("builtins.open", lambda *_, **__: io.StringIO(text))
-    assert device._cpu_flags() - {"flags", ":"} == expected
+    assert device._cpu_flags.__wrapped__() - {"flags", ":"} == expected
 
 
 @pytest.mark.parametrize(("capable", "expected"), [(True, {"avx512_bf16"}), (False, set())])
@@ -125,7 +149,7 @@ def test_flags_come_from_torch_where_there_is_no_cpuinfo(monkeypatch, system, ca
     monkeypatch.setattr(device.platform, "system", lambda: system)
     monkeypatch.setattr(device.os.path, "exists", lambda _: False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: capable, raising=False)
-    assert device._cpu_flags() == expected
+    assert device._cpu_flags.__wrapped__() == expected
 
 
 # --- mixed precision ----------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ def t4(monkeypatch) -> None:
     """The graphics card of a free Colab runtime, for whoever only asks about it."""
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
+    monkeypatch.setattr(doctor.device, "_computes", lambda accelerator: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
@@ -43,7 +44,7 @@ def test_a_healthy_computer(monkeypatch):
     monkeypatch.setattr(doctor.joblib, "cpu_count", lambda only_physical_cores=False: 4 if only_physical_cores else 8)
     found = doctor.findings()
     assert list(found) == TOPICS
-    assert found["device"].startswith("CPU, 1 thread, float32. It computes in full precision: ")
+    assert found["device"].startswith("CPU, 1 thread, float32. It computes with 32 bits a number: ")
     assert found["threads"] == "1 of 4 cores compute."
     assert f"torch {torch.__version__.partition('+')[0]}" in found["versions"]
     assert found["photos"] == "those that ship with the course are here and whole."
@@ -53,15 +54,24 @@ def test_a_healthy_computer(monkeypatch):
 def test_a_t4_computes_in_float16_and_suits_the_gpu_profile(t4):
     found = doctor.findings()
     assert found["device"].startswith("Tesla T4, float16. ")
-    assert "half precision, with scaled gradients: " in found["device"]
+    assert "with 16 bits a number, with scaled gradients, " in found["device"]
     assert found["profile"].startswith("'auto' is 'gpu' here: ")
     assert "CIFAR-10 (170 MB)" in found["profile"]
     assert "ResNet50 (98 MB)" in found["profile"]
 
 
+@pytest.mark.parametrize("tool", [None, "/usr/bin/nvidia-smi"])
+def test_a_card_that_cannot_be_used_is_spoken_of(monkeypatch, t4, tool):
+    monkeypatch.setattr(doctor.device, "_computes", lambda accelerator: False)
+    assert doctor.findings()["device"].endswith("but this PyTorch cannot compute on it: it may be too old.")
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: tool)
+    assert ("built without it: see https://pytorch.org" in doctor.findings()["device"]) is (tool is not None)
+
+
 def test_gradients_are_not_scaled_in_bfloat16(monkeypatch):
     monkeypatch.setattr(doctor.device, "_cpu_flags", lambda: {"amx_bf16"})
-    assert "bfloat16. Most of a network is computed in half precision: " in doctor.findings()["device"]
+    assert "bfloat16. Most of a network is computed with 16 bits a number, which" in doctor.findings()["device"]
 
 
 def test_colab_without_a_graphics_card_says_how_to_get_one(in_colab):
@@ -79,7 +89,7 @@ def test_a_missing_optional_package_is_named_with_its_command(without, package, 
     without(package)
     words = doctor.findings()["optional"]
     assert words.startswith(f"{package}, ")
-    assert words.endswith(f": pip install 'transfer_utils[{extra}]'; every lesson runs without.")
+    assert words.endswith(f': pip install "transfer_utils[{extra}]"; every lesson runs without.')
 
 
 def test_all_missing_packages_are_named_or_none(without, monkeypatch):

@@ -128,7 +128,7 @@ def test_missing_packages_are_named_with_the_extra_that_brings_them(monkeypatch,
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name in gone else find(name, *rest))
     assert export.missing_for_onnx() == [name for name in export.NEEDED if name in gone]
-    said = rf"ONNX needs {', '.join(export.missing_for_onnx())}, which .* pip install 'transfer_utils\[export\]'"
+    said = rf"ONNX needs {', '.join(export.missing_for_onnx())}, which .* pip install \"transfer_utils\[export\]\""
     with pytest.raises(ImportError, match=said):
         export.save_onnx(tmp_path / "tiny", tiny(), 16)
     with pytest.raises(ImportError, match=said):

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
 from transfer_utils.backbones import StagedModel
-from transfer_utils.device import autocast, best_device
+from transfer_utils.device import autocast, best_device, channels_last
 from transfer_utils.freezing import count_parameters, frozen_through
 
 
@@ -93,7 +93,7 @@ def _step_parts(model: StagedModel, size: int, batch: int) -> tuple[nn.Module, t
     """A copy of what trains, and a made-up batch as it arrives there: the model itself stays as it is."""
     device = best_device()
     copied, through = copy.deepcopy(model).to(device), frozen_through(model)
-    x = torch.zeros(batch, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
+    x = channels_last(torch.zeros(batch, 3, size, size, device=device))
     network: nn.Module = copied
     if through is not None:
         prefix, network = copied.split(after=through)

@@ -1,13 +1,20 @@
 """Which device, which precision, how many threads: decided once, from what the hardware really does."""
 
 import contextlib
+import functools
 import os
 import platform
+import re
 from dataclasses import dataclass
 
 import joblib
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d
+
+# Relatives of the T4 without units for float16, whose networks become NaN in it.
+# Source: https://github.com/ultralytics/ultralytics/pull/17977
+NO_FLOAT16 = re.compile(r"GTX 16|\bT(400|550|600|1000|1200|2000)\b")
 
 
 @dataclass(frozen=True)
@@ -21,9 +28,24 @@ class Hardware:
 
 
 def best_device() -> torch.device:
-    """The accelerator that torch finds (CUDA, MPS, XPU), otherwise the CPU."""
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return accelerator or torch.device("cpu")
+    """The accelerator that torch finds (CUDA, MPS, XPU) and can compute on, otherwise the CPU."""
+    accelerator = found_accelerator()
+    return accelerator if accelerator and _computes(accelerator) else torch.device("cpu")
+
+
+def found_accelerator() -> torch.device | None:
+    """The accelerator that torch finds, whether or not it can compute on it."""
+    return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+
+
+@functools.cache
+def _computes(accelerator: torch.device) -> bool:
+    # torch also finds cards that are too old for it, and fails with the first thing that they should compute.
+    try:
+        image = torch.ones(1, 1, 3, 3, device=accelerator)
+        return conv2d(image, image).item() == 9
+    except RuntimeError:
+        return False
 
 
 def hardware(device: torch.device) -> Hardware:
@@ -31,8 +53,8 @@ def hardware(device: torch.device) -> Hardware:
     if device.type == "cuda":
         # Asked for without emulation: a T4 says yes to bfloat16 otherwise, and computes it slower than float32.
         real = torch.cuda.is_bf16_supported(including_emulation=False)
-        fast = torch.cuda.get_device_capability(device) >= (7, 0)  # units for float16, since the V100
-        return Hardware("cuda", torch.cuda.get_device_name(device), bf16=real, fp16=fast)
+        name, since_v100 = torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device) >= (7, 0)
+        return Hardware("cuda", name, bf16=real, fp16=since_v100 and not NO_FLOAT16.search(name))
     if device.type == "cpu":
         return Hardware("cpu", "CPU", bf16=bool({"amx_bf16", "avx512_bf16"} & _cpu_flags()))
     return Hardware(device.type, device.type.upper())  # nobody has measured these in half precision
@@ -69,12 +91,22 @@ def autocast(device: torch.device, training: nn.Module | None = None) -> context
 
 def gradient_scaler(device: torch.device) -> torch.amp.GradScaler:
     """Scales the loss, and the gradients back, where float16 would lose small ones; elsewhere it passes them on."""
-    return torch.amp.GradScaler(device.type, enabled=precision(device) is torch.float16)
+    # Not torch's 2 ** 16: an untrained ResNet50 has gradients of 13, and float16 ends at 65,504. Each step that
+    # overflows is left out, which a short training cannot afford.
+    return torch.amp.GradScaler(device.type, init_scale=2.0**10, enabled=precision(device) is torch.float16)
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
     """The tensor on the device, without waiting for the device where that is safe."""
     return tensor.to(device, non_blocking=has_own_memory(device))
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """A batch (N, C, H, W) in the layout that convolutions read fastest.
+
+    Not on Macs, where the gradients of batch-norm come out wrong in it: https://github.com/pytorch/pytorch/issues/175189
+    """
+    return x if x.device.type == "mps" else x.contiguous(memory_format=torch.channels_last)
 
 
 def has_own_memory(device: torch.device) -> bool:
@@ -110,6 +142,7 @@ def describe(device: torch.device) -> str:
     return ", ".join([hardware(device).name, *words, digits])
 
 
+@functools.cache
 def _cpu_flags() -> set[str]:
     # Linux lists the flags; elsewhere torch's own probe knows at least whether AVX-512 bf16 is there.
     if platform.system() == "Linux" and os.path.exists("/proc/cpuinfo"):

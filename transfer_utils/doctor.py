@@ -40,7 +40,7 @@ def findings() -> dict[str, str]:
     found = device.best_device()
     profile = best_profile(found.type)
     words = {
-        "device": f"{device.describe(found)}. {_why(device.precision(found))}",
+        "device": f"{device.describe(found)}. {_why(device.precision(found))}{_idle(found)}",
         "threads": f"{torch.get_num_threads()} of {joblib.cpu_count(only_physical_cores=True)} cores compute.",
         "versions": ", ".join([f"Python {platform.python_version()}", *map(_version, SHOWN)]),
         "photos": _photos(),
@@ -53,9 +53,18 @@ def findings() -> dict[str, str]:
 
 def _why(precision: torch.dtype) -> str:
     if precision is torch.float32:
-        return "It computes in full precision: half of it would not be faster here, or nobody has measured it."
+        return "It computes with 32 bits a number: with 16 it would not be faster, or nobody has measured it."
     scaled = ", with scaled gradients" if precision is torch.float16 else ""
-    return f"Most of a network is computed in half precision{scaled}: as accurate for our purposes, and faster."
+    return f"Most of a network is computed with 16 bits a number{scaled}, which this hardware does faster."
+
+
+def _idle(used: torch.device) -> str:
+    """What is said of a graphics card that is there and not used."""
+    if used.type == "cpu" and device.found_accelerator():
+        return " There is a graphics card, but this PyTorch cannot compute on it: it may be too old."
+    if used.type == "cpu" and shutil.which("nvidia-smi"):
+        return " There is a graphics card, but this PyTorch was built without it: see https://pytorch.org/get-started."
+    return ""
 
 
 def _version(package: str) -> str:
@@ -76,7 +85,7 @@ def _photos() -> str:
 
 def _missing() -> str:
     absent = {name: extra for name, extra in EXTRAS.items() if importlib.util.find_spec(name) is None}
-    lacks = [f"{name}, to {use}: pip install 'transfer_utils[{extra}]'" for name, (extra, use) in absent.items()]
+    lacks = [f'{name}, to {use}: pip install "transfer_utils[{extra}]"' for name, (extra, use) in absent.items()]
     return "; ".join(lacks) + "; every lesson runs without." * bool(lacks)
 
 

@@ -74,7 +74,7 @@ def _require_onnx() -> None:
     missing = missing_for_onnx()
     if missing:
         raise ImportError(
-            f"ONNX needs {', '.join(missing)}, which are not installed: pip install 'transfer_utils[export]'. "
+            f'ONNX needs {", ".join(missing)}, which are not installed: pip install "transfer_utils[export]". '
             "Everything else works without."
         )
 

@@ -13,7 +13,7 @@ from transfer_utils import augment, memory
 from transfer_utils.backbones import StagedModel
 from transfer_utils.checkpoints import write_atomically
 from transfer_utils.data import ImageSet
-from transfer_utils.device import autocast, best_device, precision
+from transfer_utils.device import autocast, best_device, channels_last, precision
 from transfer_utils.freezing import frozen_through
 from transfer_utils.settings import cache_folder
 
@@ -93,7 +93,7 @@ def _map(model: StagedModel, function: Callable, images: Tensor, size: int) -> l
 
 
 def _prepare(model: StagedModel, batch: Tensor, size: int) -> Tensor:
-    return model.preprocess(resize(batch, size)).contiguous(memory_format=torch.channels_last)
+    return channels_last(model.preprocess(resize(batch, size)))
 
 
 def _cached(kind, model, prefix, images, size, cache, compute) -> Tensor:

@@ -88,7 +88,7 @@ def drift(before: State, after: State | nn.Module) -> dict[str, float]:
     moved = {}
     for name, tensor in before.items():
         if not torch.equal(tensor, now[name].to(tensor.device)):
-            moved[name] = float((now[name].detach().to(tensor.device).double() - tensor.detach().double()).abs().max())
+            moved[name] = float((now[name].detach().cpu().double() - tensor.detach().cpu().double()).abs().max())
     return moved
 
 

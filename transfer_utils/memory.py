@@ -15,7 +15,7 @@ from transfer_utils.device import best_device, send
 
 SHARE = 0.25  # of the free memory that photos may take; the rest is for weights, activations and the optimiser
 
-IN_WORDS = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+IN_WORDS = ("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED", "unable to find an engine")
 SMALLER = "The memory of the device ran out. From here on, batches are worked off in smaller parts."
 
 Take = Callable[[Tensor], Tensor]  # positions (on the CPU) to the rows at them (on the device)
@@ -103,5 +103,6 @@ def _say_so() -> None:
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    # CUDA has an error of its own, MPS says it in words, and so do the libraries that CUDA calls.
+    # CUDA has an error of its own, MPS says it in words, and so do the libraries that CUDA calls: the last of these is
+    # cuDNN's when no way to convolve finds the memory it wants (https://github.com/pytorch/pytorch/issues/108645).
     return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in IN_WORDS)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from transfer_utils import augment, features, memory
 from transfer_utils.backbones import StagedModel
 from transfer_utils.data import ImageSet
-from transfer_utils.device import autocast, best_device, gradient_scaler, has_own_memory, send
+from transfer_utils.device import autocast, best_device, channels_last, gradient_scaler, has_own_memory, send
 from transfer_utils.freezing import frozen_through, parameter_groups
 
 Batch = Callable[[Tensor, torch.Generator], Tensor]  # rows and randomness to the network's input
@@ -81,10 +81,11 @@ def _records(
     # fused: on a graphics card it also takes the scaler's answer there; the other kinds would fetch it in every step
     optimiser = torch.optim.AdamW(groups, weight_decay=recipe.decay, fused=has_own_memory(device) or None)
     schedule, scaler = _schedule(optimiser, recipe, steps), gradient_scaler(device)
+    mixed = autocast(device, training=network)
 
     def learn(rows: Tensor, share: float) -> tuple[Tensor, Tensor]:
         x, y = batch(rows, generator), labels[send(rows, device)]
-        with autocast(device, training=network):
+        with mixed:
             logits = network(x)
             loss = cross_entropy(logits, y) * share
         scaler.scale(loss).backward()
@@ -204,7 +205,7 @@ def _photo_batches(model: StagedModel, photos: ImageSet, size: int, recipe: Reci
     def batch(rows: Tensor, generator: torch.Generator) -> Tensor:
         x = take(rows, generator)
         x = augment.flip_and_shift(x, generator) if fresh else x
-        return model.preprocess(features.resize(x, size)).contiguous(memory_format=torch.channels_last)
+        return channels_last(model.preprocess(features.resize(x, size)))
 
     return batch
 
@@ -219,7 +220,7 @@ def _feature_batches(model: StagedModel, photos: ImageSet, size: int, recipe: Re
 
     def batch(rows: Tensor, generator: torch.Generator) -> Tensor:
         x = take(rows, generator)
-        return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+        return channels_last(x) if x.ndim == 4 else x
 
     return batch
 
