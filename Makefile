@@ -1,5 +1,6 @@
 # Everything runs in .venv, which the first target that needs it sets up.
 PYTHON ?= python3
+COLAB_PYTHON ?= python3.13
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -8,7 +9,7 @@ READY := $(VENV)/.ready
 .PHONY: help lab course test colab-test colab-test-full notebooks checkpoints results sweep sweep-check bench bench-widgets check format clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,7 +29,7 @@ colab-test: $(READY)  ## run the tests that stand in for Colab (four minutes; pa
 	$(BIN)/python -m pytest -m colab
 
 colab-test-full: $(READY)  ## run the course under all of Colab's versions, with python3.13 (a download of 3 GB)
-	$(BIN)/python tools/colab_full.py
+	$(BIN)/python tools/colab_full.py $(COLAB_PYTHON)
 
 notebooks: $(READY)  ## rebuild notebooks/ from lessons/, with outputs
 	$(BIN)/python tools/notebooks.py

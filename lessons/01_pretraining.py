@@ -13,9 +13,9 @@
 # This lesson uses the photos that ship with the course and our own small network, also where there is a GPU.
 
 # %% tags=["parameters"]
-profile = "auto"
-quick = False
-home = None
+profile = "auto"  # or "cpu" or "gpu", to choose yourself
+quick = False  # True: a few steps only, to see that everything works
+home = None  # a folder of your own for downloads, features and models, such as one on a mounted Drive
 
 # %%
 import torch

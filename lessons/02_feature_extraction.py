@@ -11,9 +11,9 @@
 # - meet a mistake that changes a frozen network without an error.
 
 # %% tags=["parameters"]
-profile = "auto"
-quick = False
-home = None
+profile = "auto"  # or "cpu" or "gpu", to choose yourself
+quick = False  # True: a few steps only, to see that everything works
+home = None  # a folder of your own for downloads, features and models, such as one on a mounted Drive
 
 # %%
 import time

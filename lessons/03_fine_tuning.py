@@ -12,9 +12,9 @@
 # - measure what fine-tuning **forgets**, and how it does on photos with noise, blur and fog.
 
 # %% tags=["parameters"]
-profile = "auto"
-quick = False
-home = None
+profile = "auto"  # or "cpu" or "gpu", to choose yourself
+quick = False  # True: a few steps only, to see that everything works
+home = None  # a folder of your own for downloads, features and models, such as one on a mounted Drive
 
 # %%
 import copy

@@ -12,9 +12,9 @@
 # - run a slice of the map ourselves, and learn how to run all of it on more machines.
 
 # %% tags=["parameters"]
-profile = "auto"
-quick = False
-home = None
+profile = "auto"  # or "cpu" or "gpu", to choose yourself
+quick = False  # True: a few steps only, to see that everything works
+home = None  # a folder of your own for downloads, features and models, such as one on a mounted Drive
 
 # %%
 import tempfile

@@ -16,9 +16,9 @@
 # take EfficientNet-Lite0, a small network with ImageNet weights of its own, and 20 photos per class.
 
 # %% tags=["parameters"]
-profile = "auto"
-quick = False
-home = None
+profile = "auto"  # or "cpu" or "gpu", to choose yourself
+quick = False  # True: a few steps only, to see that everything works
+home = None  # a folder of your own for downloads, features and models, such as one on a mounted Drive
 
 # %%
 from dataclasses import replace

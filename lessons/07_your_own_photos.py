@@ -13,9 +13,9 @@
 # With no photos at hand, everything runs on a small sample folder that comes with the course.
 
 # %% tags=["parameters"]
-profile = "auto"
-quick = False
-home = None
+profile = "auto"  # or "cpu" or "gpu", to choose yourself
+quick = False  # True: a few steps only, to see that everything works
+home = None  # a folder of your own for downloads, features and models, such as one on a mounted Drive
 
 # %%
 import torch

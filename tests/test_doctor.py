@@ -76,7 +76,7 @@ def test_gradients_are_not_scaled_in_bfloat16(monkeypatch):
 
 def test_colab_without_a_graphics_card_says_how_to_get_one(in_colab):
     words = doctor.findings()["Colab"]
-    assert "no GPU. To get one: Runtime, Change runtime type, T4 GPU." in words
+    assert "no GPU, and no lesson needs one. To get one: Runtime, Change runtime type, T4 GPU." in words
     assert "When the runtime ends, its files are lost" in words
 
 
@@ -90,6 +90,11 @@ def test_a_missing_optional_package_is_named_with_its_command(without, package, 
     words = doctor.findings()["optional"]
     assert words.startswith(f"{package}, ")
     assert words.endswith(f': pip install "transfer_utils[{extra}]"; every lesson runs without.')
+
+
+def test_nobody_is_told_to_install_jupyterlab_into_colab(in_colab, without):
+    without("jupyterlab")
+    assert doctor.findings()["optional"] == "nothing is missing."
 
 
 def test_all_missing_packages_are_named_or_none(without, monkeypatch):

