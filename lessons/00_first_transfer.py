@@ -42,11 +42,11 @@ doctor.check()
 # %% [markdown]
 # In Colab it also says how to get a GPU.
 #
-# <details><summary>Why not all cores?</summary>
+# <details><summary>How many threads, and why?</summary>
 #
-# On a computer with several cores, one is left to the browser and to whatever else runs. Every step of a training waits for its slowest thread, so a
-# thread that has to share its core holds up all the others. If your computer has nothing else to do, set the environment
-# variable `OMP_NUM_THREADS` to the number of cores before you start Jupyter.
+# On a computer with three cores or more, one is left to the browser and to whatever else runs. Every step of a training waits
+# for its slowest thread, so a thread that has to share its core holds up all the others. Do lessons crawl on a computer with
+# two busy cores? Set the environment variable `OMP_NUM_THREADS` to 1 before you start Jupyter.
 #
 # </details>
 #

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 1 · What does a network learn from a big task?
 #
-# *30 minutes. On two CPU cores the cells take about a minute in all.*
+# *30 minutes. On two CPU cores the cells take less than a minute in all.*
 #
 # Where do pretrained weights come from? From somebody who trained on a larger task first. Today that is us. We
 #

@@ -41,6 +41,8 @@ class Module:
     device_count = staticmethod(lambda: 1)
     manual_seed_all = staticmethod(lambda seed: None)
     empty_cache = staticmethod(lambda: None)
+    mem_get_info = staticmethod(lambda device: (2**34, 2**34))
+    memory_allocated = memory_reserved = staticmethod(lambda device: 0)
     get_amp_supported_dtype = staticmethod(lambda: [torch.bfloat16, torch.float16])
 
 

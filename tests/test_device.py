@@ -76,6 +76,16 @@ def test_a_card_that_torch_finds_and_cannot_compute_on_is_left_alone(monkeypatch
     device._computes.cache_clear()
 
 
+def test_a_card_whose_memory_is_full_is_still_taken(monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    device._computes.cache_clear()
+    monkeypatch.setattr(device, "conv2d", full)
+    assert device._computes(CPU)
+    device._computes.cache_clear()
+
+
 def test_batches_are_channels_last_but_not_on_a_mac():
     assert device.channels_last(torch.empty(2, 3, 4, 4)).is_contiguous(memory_format=torch.channels_last)
     on_a_mac = SimpleNamespace(device=torch.device("mps"))
@@ -204,8 +214,8 @@ def test_send_waits_for_what_shares_the_memory_of_the_computer(kind, waits):
 # --- threads ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("cores", "expected"), [(1, 1), (2, 1), (4, 3), (64, 63)])
-def test_all_cores_but_one_compute(cores, expected):
+@pytest.mark.parametrize(("cores", "expected"), [(1, 1), (2, 2), (4, 3), (64, 63)])
+def test_all_cores_compute_but_one_from_three_on(cores, expected):
     assert device.best_threads(cores, None) == expected
 
 

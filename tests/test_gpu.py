@@ -6,7 +6,6 @@ import pytest
 import torch
 from test_notebooks import printed, run_solved
 
-import notebooks
 from transfer_utils import backbones, data, device, features, memory
 from transfer_utils.freezing import freeze
 from transfer_utils.training import Recipe, fit, train
@@ -81,6 +80,7 @@ def test_training_on_the_card_learns_as_on_the_processor(few, monkeypatch):
 
 
 @pytest.mark.notebook
-@pytest.mark.parametrize("name", notebooks.names())
-def test_a_lesson_runs_on_the_card(name, tmp_path):
-    assert "claims nothing" in printed(run_solved(name, tmp_path, profile="gpu", quick=True))
+def test_lesson_3_runs_there_in_full(tmp_path):
+    said = printed(run_solved("03_fine_tuning", tmp_path, profile="gpu", quick=False))
+    assert "gpu profile" in said
+    assert "Not yet" not in said

@@ -44,8 +44,8 @@ def _computes(accelerator: torch.device) -> bool:
     try:
         image = torch.ones(1, 1, 3, 3, device=accelerator)
         return conv2d(image, image).item() == 9
-    except RuntimeError:
-        return False
+    except RuntimeError as error:
+        return "out of memory" in str(error)  # it could, if another notebook did not hold its memory
 
 
 def hardware(device: torch.device) -> Hardware:
@@ -117,12 +117,12 @@ def has_own_memory(device: torch.device) -> bool:
 def best_threads(cores: int, wished: str | None) -> int:
     """The threads to compute with: as the variable OMP_NUM_THREADS wishes, otherwise all cores but one.
 
-    The browser and the notebook's server need a core too. Every step of a training waits for its slowest thread, so
-    one thread too many costs far more than one too few.
+    The browser and the notebook's server need a core too, and every step of a training waits for its slowest thread.
+    Of two cores both are used: there a lesson with half of the machine takes longer than one that has to share.
     """
     if wished and wished.isdecimal() and int(wished):
         return int(wished)
-    return max(1, cores - 1)
+    return cores - 1 if cores > 2 else cores
 
 
 def use_threads() -> None:

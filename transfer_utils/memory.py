@@ -11,10 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from transfer_utils.device import best_device, send
+from transfer_utils.device import best_device, has_own_memory, send
 
 SHARE = 0.25  # of the free memory that photos may take; the rest is for weights, activations and the optimiser
-
 IN_WORDS = ("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED", "unable to find an engine")
 SMALLER = "The memory of the device ran out. From here on, batches are worked off in smaller parts."
 
@@ -28,10 +27,11 @@ def fits(size: int, free: float) -> bool:
 
 def free_bytes(device: torch.device) -> float:
     """The free memory of a graphics card. Elsewhere infinite: what the device reads is the computer's own memory."""
-    if device.type != "cuda":
+    if not has_own_memory(device):
         return float("inf")
-    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch holds it, nobody uses it
-    return torch.cuda.mem_get_info(device)[0] + unused
+    card = torch.get_device_module(device)
+    unused = card.memory_reserved(device) - card.memory_allocated(device)  # torch holds it, nobody uses it
+    return card.mem_get_info(device)[0] + unused
 
 
 def on_device(rows: Tensor, device: torch.device) -> Take:
