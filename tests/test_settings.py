@@ -35,6 +35,7 @@ def test_auto_profile_follows_the_hardware(monkeypatch, kind, expected):
     assert best_profile(kind) == expected
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: kind != "cpu")
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device(kind))
+    monkeypatch.setattr(device, "_computes", lambda accelerator: True)
     run = settings()
     assert (run.profile, run.device.type) == (expected, kind)
 
@@ -43,6 +44,7 @@ def test_auto_profile_follows_the_hardware(monkeypatch, kind, expected):
 def test_a_profile_that_was_asked_for_stays_on_any_hardware(monkeypatch, profile):
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("mps"))
+    monkeypatch.setattr(device, "_computes", lambda accelerator: True)
     run = settings(profile)
     assert (run.profile, run.device.type) == (profile, "mps")
 
