@@ -4,7 +4,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pretend
 import pytest
 import torch
 from torch import nn
@@ -43,18 +42,6 @@ def seeded() -> None:
 def on_the_cpu(monkeypatch) -> None:
     """Unit tests compare bits and close numbers, so they stay off an accelerator."""
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
-
-
-@pytest.fixture
-def card(on_the_cpu, monkeypatch) -> Iterator[torch.device]:
-    """A pretend graphics card, which the package takes for the best device."""
-    if not pretend.POSSIBLE:
-        pytest.skip("needs a computer without a graphics card, and a torch that takes in devices written in Python")
-    pretend.install()
-    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
-    pretend.waits.clear()
-    yield torch.device(pretend.NAME)
-    torch.__future__.set_swap_module_params_on_conversion(False)
 
 
 @pytest.fixture

@@ -1,0 +1,153 @@
+"""The pretend card is as strict as a real one, computes what the CPU computes, and the package is at home on it."""
+
+import copy
+
+import numpy as np
+import pretend
+import pytest
+import torch
+from torch.nn.functional import cross_entropy, interpolate
+
+from transfer_utils import backbones, checks, costs, data, device, explain, labs, memory, training
+from transfer_utils.freezing import drift, freeze, frozen_state
+from transfer_utils.sources import TARGETS
+from transfer_utils.training import Recipe, train
+
+ONES = torch.ones(2, 3)
+QUICK = Recipe(epochs=2, rate=1e-2, batch=32)
+
+
+@pytest.fixture
+def card(on_the_cpu, monkeypatch) -> torch.device:
+    """The card, which the package takes for the best device."""
+    pretend.install()
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    pretend.waits.clear()
+    return torch.device(pretend.NAME)
+
+
+# --- the card -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        lambda x: x + ONES,
+        lambda x: x @ ONES.T,
+        lambda x: torch.cat([x, ONES]),
+        lambda x: torch.equal(x, ONES),
+        lambda x: x[torch.tensor([0])],
+        lambda x: ONES[x.argmax(0)],
+        lambda x: torch.nn.Linear(3, 2)(x),
+        lambda x: cross_entropy(x, torch.tensor([0, 1])),
+    ],
+)
+def test_two_devices_do_not_mix(card, mistake):
+    with pytest.raises(RuntimeError):
+        mistake(ONES.to(card))
+
+
+def test_numpy_cannot_read_the_card(card):
+    with pytest.raises(TypeError, match="can't convert card:0 device type tensor to numpy"):
+        np.asarray(ONES.to(card))
+
+
+def test_single_numbers_and_copies_may_cross(card):
+    x = torch.zeros(2, 3, device=card)
+    x[0] = ONES[0]
+    assert (x + torch.tensor(1.0)).cpu().tolist() == [[2.0] * 3, [1.0] * 3]
+
+
+def test_waiting_is_counted(card):
+    x = ONES.to(card, non_blocking=True)
+    (x * 2).sum().to(torch.float64)
+    assert not pretend.waits
+    assert x.sum().item() == 6.0
+    assert bool((x > 0).all())
+    x[x > 0]
+    x.cpu()
+    ONES.to(card)
+    assert pretend.waits == {"_local_scalar_dense": 2, "nonzero": 1, "copy to cpu": 1, "copy to card": 1}
+
+
+def test_it_computes_what_the_cpu_computes(card, tiny):
+    """Forward and backward, batch-norm's statistics, channels last, resizing and the optimiser, bit for bit."""
+
+    def learned(place):
+        model, photos = tiny().to(place), torch.rand(8, 3, 9, 9, generator=torch.Generator().manual_seed(0)).to(place)
+        optimiser = torch.optim.AdamW(model.parameters(), lr=0.1, foreach=False)
+        x = interpolate(photos, (16, 16), mode="bicubic", antialias=True).contiguous(memory_format=torch.channels_last)
+        for _ in range(3):
+            cross_entropy(model(x), torch.arange(8, device=place) % 2).backward()
+            optimiser.step()
+            optimiser.zero_grad()
+        return model
+
+    here, there = learned(torch.device("cpu")), learned(card)
+    assert {tensor.device.type for tensor in there.state_dict().values()} == {card.type}
+    assert drift(here.state_dict(), there) == {}
+    assert drift(here.state_dict(), copy.deepcopy(there).cpu()) == {}
+
+
+# --- the package on it ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("through", [None, "stem", "pool"])
+@pytest.mark.parametrize("fits", [True, False])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16, torch.float16])
+def test_training_never_waits_between_two_steps(card, tiny, pairs, own_home, monkeypatch, through, fits, precision):
+    monkeypatch.setattr(device, "precision", lambda _: precision)
+    monkeypatch.setattr(memory, "fits", lambda size, free: fits)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
+    model, waited, stepping = freeze(tiny(), through), [], False
+    for record in train(model, *pairs, 32, QUICK):
+        if stepping and not record.metrics:
+            waited.append(dict(pretend.waits))
+        stepping = not record.metrics
+        pretend.waits.clear()
+    assert waited == [{}] * 6  # two epochs of four steps
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("through", [None, "stem"])
+def test_a_network_learns_there_in_every_precision(card, tiny, pairs, own_home, monkeypatch, precision, through):
+    monkeypatch.setattr(device, "precision", lambda _: precision)
+    model, seen = freeze(tiny(), through), set()
+    held = frozen_state(model)
+    model.body.register_forward_hook(lambda _, x, y: seen.add(x[0].device.type))
+    model.head.register_forward_hook(lambda _, x, y: seen.add(y.dtype))
+    history = training.fit(model, *pairs, 32, Recipe(epochs=6, rate=1e-2, batch=32), progress=False)
+    assert seen == {card.type, precision}
+    assert history["valid"].iloc[-1] > 0.7
+    assert drift(held, model) == {}
+
+
+def test_answers_come_back_to_the_cpu(card, tiny, pairs):
+    model = tiny()
+    assert training.predict(model, pairs[1], 32).device.type == "cpu"
+    assert model.head.weight.device.type == card.type
+    assert explain.grad_cam(model, pairs[1].images, pairs[1].labels, "stem").device.type == "cpu"
+
+
+@pytest.mark.parametrize("through", [None, "stage2", "pool"])
+def test_the_labs_and_the_costs_are_at_home_there(card, through):
+    train_photos, valid = (data.load("cifar10_photos", part).only(*TARGETS["vehicles"]) for part in ("train", "valid"))
+    setting = labs.Setting("both", 5, through, 10, True, 0)
+    *_, last = labs.live_run(setting, train_photos, valid.take(5, seed=0), epochs=1)
+    assert len(last["valid"]) == 2
+    model = freeze(backbones.course_resnet(2), through)
+    assert costs.activation_bytes(model, 32, 4) > 0
+    assert costs.step_flops(model, 32, 4) > 0
+    assert costs.step_seconds(model, 32, 4) > 0
+    assert (costs.prefix_flops(model, 32) > 0) is (through is not None)
+
+
+def test_an_answer_that_was_used_on_the_card_is_checked_all_the_same(card, capsys):
+    def transplant(pretrained, new):
+        for name in new.stages[:-1]:
+            new.get_submodule(name).load_state_dict(pretrained.get_submodule(name).state_dict())
+        return new.to(card)
+
+    checks.ten_classes(lambda: backbones.load_backbone("efficientnet_lite0", classes=10).to(card))
+    checks.transplanted(transplant)
+    assert capsys.readouterr().out.count("Right: ") == 2
