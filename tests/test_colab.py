@@ -9,6 +9,7 @@ import browser
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
+from test_notebooks import printed
 
 import colab
 import course
@@ -57,10 +58,6 @@ CELLS = (
     "explorers.label_curve(data.results('lesson02'), 'stage', title='Stages')",
     "few = data.load().only('cat', 'deer', 'horse')\nlabs.freezing_lab(few, few.take(12), epochs=2)",
 )
-
-
-def printed(notebook) -> str:
-    return "".join(o.get("text", "") for cell in notebook.cells for o in cell.get("outputs", []))
 
 
 def test_the_first_cell_would_change_nothing_that_colab_has(python, runtime, tmp_path):

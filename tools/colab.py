@@ -81,7 +81,7 @@ def repository(folder: Path) -> dict[str, str]:
     subprocess.run(["git", "init", "--quiet", "--initial-branch", notebooks.home()["branch"]], cwd=folder, check=True)
     subprocess.run(["git", "add", "--all", "--force"], cwd=folder, check=True)
     subprocess.run(["git", *who, "commit", "--quiet", "--message", "working tree"], cwd=folder, check=True)
-    public = f"https://github.com/{notebooks.home()['repository']}"
+    public = notebooks.source().removeprefix("git+").rpartition("@")[0]
     return {
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"url.{folder.as_uri()}.insteadOf",
@@ -94,8 +94,7 @@ def planned(python: Path, variables: dict[str, str], metadata: Path | None = Non
 
     metadata: a folder of package descriptions that pip should believe to be installed.
     """
-    source = f"git+https://github.com/{notebooks.home()['repository']}@{notebooks.home()['branch']}"
-    command = [str(python), "-m", "pip", "install", "--quiet", "--dry-run", "--report", "-", source]
+    command = [str(python), "-m", "pip", "install", "--quiet", "--dry-run", "--report", "-", notebooks.source()]
     env = {**os.environ, **variables, **({"PYTHONPATH": str(metadata)} if metadata else {})}
     report = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
     return {re.sub("[-_.]+", "-", item["metadata"]["name"]).lower() for item in json.loads(report)["install"]}

@@ -32,6 +32,11 @@ def home() -> dict[str, str]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["course"]
 
 
+def source() -> str:
+    """What pip installs the course from."""
+    return f"git+https://github.com/{home()['repository']}@{home()['branch']}"
+
+
 def badge(name: str) -> str:
     """The Markdown of a lesson's Open-in-Colab badge."""
     where = f"{home()['repository']}/blob/{home()['branch']}/notebooks/{name}.ipynb"
@@ -89,7 +94,7 @@ def _colab_cell() -> str:
         "# Installs the course where it is missing, as in a new Colab runtime. That can take a minute or two.\n"
         "import importlib.util\n\n"
         'if importlib.util.find_spec("transfer_utils") is None:\n'
-        f'    get_ipython().run_line_magic("pip", "install -q git+https://github.com/{home()["repository"]}@{home()["branch"]}")'
+        f'    get_ipython().run_line_magic("pip", "install -q {source()}")'
     )
 
 
