@@ -18,13 +18,13 @@ SIZES = ((4000, 3000), (1600, 1200))
 CHILD = """
 import sys, time
 started = time.perf_counter()
-from transfer_utils import classifiers, evaluation, photo_folders
+from transfer_utils import own_photos, stats
 imported = time.perf_counter()
-folder = photo_folders.read(sys.argv[1], progress=False)
+folder = own_photos.read(sys.argv[1], progress=False)
 read = time.perf_counter()
-bank = classifiers.extract(folder)
+bank = own_photos.extract(folder)
 extracted = time.perf_counter()
-accuracy = evaluation.overall(folder.photos.labels, classifiers.cross_validate(bank).argmax(1))
+accuracy = stats.overall(folder.photos.labels, own_photos.cross_validate(bank).argmax(1))
 done = time.perf_counter()
 print(f"{done - imported:.1f} s: read {read - imported:.1f}, features {extracted - read:.1f}, "
       f"cross-validation {done - extracted:.1f}; importing took {imported - started:.1f} before. {accuracy}")

@@ -15,20 +15,19 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from transfer_utils import features, probes, tradeoffs
-from transfer_utils.experiments import splits
-from transfer_utils.sources import TARGETS
+from transfer_utils import course, training
+from transfer_utils.data import TARGETS, splits
 
-SIZES = tradeoffs.PROBE_SIZES[tradeoffs.COURSE]
+SIZES = course.PROBE_SIZES[course.COURSE]
 DRAWS = 5
 
 
 def main() -> None:
     train, valid, _ = splits(TARGETS["animals"])
-    model = tradeoffs.start(tradeoffs.COURSE, "both", 0, len(train.classes))
-    bank, seen = (features.extract(model, photos, 32, cache=False) for photos in (train, valid))
+    model = course.start(course.COURSE, "both", 0, len(train.classes))
+    bank, seen = (training.extract(model, photos, 32, cache=False) for photos in (train, valid))
     compare(bank, train.labels, seen, valid.labels, tuple(np.logspace(-3, 1, 25).tolist()))
-    compare(bank, train.labels, seen, valid.labels, probes.PENALTIES)
+    compare(bank, train.labels, seen, valid.labels, training.PENALTIES)
 
 
 def compare(bank: Tensor, labels: Tensor, seen: Tensor, seen_labels: Tensor, penalties: Sequence[float]) -> None:
@@ -37,7 +36,7 @@ def compare(bank: Tensor, labels: Tensor, seen: Tensor, seen_labels: Tensor, pen
     for size in SIZES:
         draws = torch.stack([_rows(labels, size, seed) for seed in range(DRAWS)])
         started = time.perf_counter()
-        fitted = probes.linear_probes(bank, labels, draws, penalties)
+        fitted = training.linear_probes(bank, labels, draws, penalties)
         ours += time.perf_counter() - started
         accuracy["ours"] += [probe.accuracy(seen, seen_labels) for draw in fitted for probe in draw]
         started = time.perf_counter()

@@ -11,7 +11,7 @@ import sys
 import pandas as pd
 from joblib import Parallel, delayed
 
-from transfer_utils import data, tradeoffs
+from transfer_utils import course, stats
 
 MOST = 0.02
 
@@ -21,12 +21,12 @@ def deviation(row: dict) -> dict:
     import torch
 
     torch.set_num_threads(1)
-    again = tradeoffs.again(row)
-    return {**{key: row[key] for key in tradeoffs.KEYS}, **{n: again[n] - row[n] for n in ("valid", "test")}}
+    again = course.again(row)
+    return {**{key: row[key] for key in course.KEYS}, **{n: again[n] - row[n] for n in ("valid", "test")}}
 
 
 def main(count: int) -> None:
-    rows = data.results("sweep").sample(count).to_dict("records")
+    rows = stats.results("sweep").sample(count).to_dict("records")
     found = pd.DataFrame(Parallel(2)(delayed(deviation)(row) for row in rows))
     print(found.to_string(index=False))
     mean = found[["valid", "test"]].abs().to_numpy().mean()

@@ -15,15 +15,15 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import browser
 
 CELLS = (
-    "from transfer_utils import backbones, data, explorers, features, labs, stats, tradeoffs\n"
-    "from transfer_utils.sources import TARGETS",
+    "from transfer_utils import backbones, course, data, show, stats, training\n"
+    "from transfer_utils.data import TARGETS",
     "photos = data.load(split='valid').take(30, seed=0)\n"
-    "banks = features.by_stage(backbones.load_backbone('efficientnet_lite0'), photos, 96)\n"
+    "banks = training.by_stage(backbones.load_backbone('efficientnet_lite0'), photos, 96)\n"
     "banks = {'pixels': photos.images.flatten(1).float(), **banks}\n"
-    "explorers.stages(data.results('lesson02'), banks, photos, [0, 100, 130, 220, 250, 280])",
-    "explorers.methods(stats.select(tradeoffs.chosen(data.results('sweep')), network=tradeoffs.COURSE))",
+    "show.stage_explorer(stats.results('lesson02'), banks, photos, [0, 100, 130, 220, 250, 280])",
+    "course.method_explorer(stats.select(course.chosen(stats.results('sweep')), network=course.COURSE))",
     "train, valid = (data.load('cifar10_photos', s).only(*TARGETS['animals']) for s in ('train', 'valid'))\n"
-    "labs.freezing_lab(train, valid.take(100, seed=0))",
+    "course.freezing_lab(train, valid.take(100, seed=0))",
     "print('ready')",
 )
 # From the key's own time stamp to the first moment after the new picture has been painted.

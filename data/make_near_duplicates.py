@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from transfer_utils import embedded, features
+from transfer_utils import machine, training
 from transfer_utils.backbones import load_backbone
 from transfer_utils.data import CIFAR10, ImageSet, read_sheet
 
@@ -37,7 +37,7 @@ def described(photos: ImageSet) -> Tensor:
     """Unit-length features of the photos and of their mirror images, averaged."""
     backbone = load_backbone("efficientnet_lite0")
     mirrored = ImageSet(photos.images.flip(-1), photos.labels, photos.classes)
-    both = [features.extract(backbone, p, size=96) for p in (photos, mirrored)]
+    both = [training.extract(backbone, p, size=96) for p in (photos, mirrored)]
     return normalize(both[0] + both[1], dim=1)
 
 
@@ -71,11 +71,11 @@ def main() -> None:
         for n, (best, i, j) in enumerate(found[:120]):
             print(n, f"{best:.3f}", *test_places[i], *train_places[j])
     twins = sorted((*test_places[i], *train_places[j], round(best, 3)) for best, i, j in found if best >= THRESHOLD)
-    with open(embedded.folder() / "photos" / "near_duplicates.csv", "w", encoding="utf-8", newline="") as file:
+    with open(machine.shipped_folder() / "photos" / "near_duplicates.csv", "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["test_class", "test_position", "train_class", "train_position", "correlation"])
         writer.writerows(twins)
-    embedded.write_checksums("photos")
+    machine.write_checksums("photos")
     print(f"{len(twins)} of {len(test)} test photos are listed and left out")
 
 

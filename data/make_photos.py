@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from transfer_utils.data import CIFAR10, COLUMNS, SIDE
-from transfer_utils.embedded import write_checksums
+from transfer_utils.machine import write_checksums
 
 PHOTOS = Path(__file__).parent / "photos"
 PER_CLASS = {"train": 2000, "test": 300}

@@ -8,13 +8,14 @@ photos are read once per row. Nothing is written to data/results/ while a run's 
 """
 
 import sys
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
-from transfer_utils import classic, embedded, experiments, promises, similarity, tradeoffs
-from transfer_utils.errors import unknown
-from transfer_utils.experiments import SEEDS
-from transfer_utils.sweeps import Row, failures, sweep
+from runs import lesson00, lesson01, lesson02, lesson03, lesson05, lesson07, similarity
+from transfer_utils import course, machine
+from transfer_utils.machine import unknown
+from transfer_utils.stats import SEEDS, Row, failures, sweep
 
 BUILD = Path(__file__).parent.parent / "build" / "results"
 
@@ -25,21 +26,21 @@ def jobs(methods: tuple[str, ...], sizes: tuple[int, ...]) -> list[Row]:
 
 LESSON00 = ("probe", "probe, random weights", "scratch", "scratch until flat")
 AGAINST_OVERFITTING = ("full, no augmentation", "full, decay x100")
-LESSON03 = tuple(method for method in experiments.METHODS if method not in AGAINST_OVERFITTING)
-SWEEPS = {  # name: the functions that make its rows, each with its jobs
-    "lesson00": {experiments.lesson00: jobs(LESSON00, (10, 50))},
+LESSON03 = tuple(method for method in course.METHODS if method not in AGAINST_OVERFITTING)
+SWEEPS: dict[
+    str, dict[Callable[..., list[Row]], list[Row]]
+] = {  # name: the functions that make its rows, each with its jobs
+    "lesson00": {lesson00.rows: jobs(LESSON00, (10, 50))},
     "lesson01": {
-        experiments.lesson01: jobs(("fine-tuned", "scratch", "probe", "probe, random weights"), (5, 20, 100))
+        lesson01.rows: jobs(("fine-tuned", "scratch", "probe", "probe, random weights"), (5, 20, 100))
         + jobs(("scratch, 10x epochs",), (20,))
     },
-    "lesson02": {experiments.lesson02: [{"seed": seed} for seed in SEEDS]},
-    "lesson03": {
-        experiments.lesson03: jobs(LESSON03, (20, 5)) + jobs(AGAINST_OVERFITTING, (5,)) + jobs(LESSON03, (100,))
-    },
-    "lesson05": {classic.rows: classic.jobs()},
-    "lesson07": {promises.rows: promises.jobs()},
-    "sweep": {tradeoffs.probed: tradeoffs.probe_jobs(), tradeoffs.trained: tradeoffs.training_jobs()},
-    "similarity": {similarity.probed: similarity.jobs()},
+    "lesson02": {lesson02.rows: [{"seed": seed} for seed in SEEDS]},
+    "lesson03": {lesson03.rows: jobs(LESSON03, (20, 5)) + jobs(AGAINST_OVERFITTING, (5,)) + jobs(LESSON03, (100,))},
+    "lesson05": {lesson05.rows: lesson05.jobs()},
+    "lesson07": {lesson07.rows: lesson07.jobs()},
+    "sweep": {course.probed: course.probe_jobs(), course.trained: course.training_jobs()},
+    "similarity": {similarity.rows: similarity.jobs()},
 }
 
 
@@ -52,7 +53,7 @@ def main(names: list[str]) -> None:
         failed = failures(rows)
         if len(failed):
             raise SystemExit(f"{name}: {len(failed)} runs failed, first: {failed.iloc[0].to_dict()}. Run this again.")
-        rows.to_csv(embedded.folder() / "results" / f"{name}.csv", index=False)
+        rows.to_csv(machine.shipped_folder() / "results" / f"{name}.csv", index=False)
         print(f"{name}: {len(rows)} rows")
 
 

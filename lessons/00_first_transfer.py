@@ -20,8 +20,8 @@ home = None  # a folder of your own for downloads, features and models, such as 
 # %%
 import torch
 
-from transfer_utils import backbones, checks, data, explorers, features, freezing, plots, probes, stats, training
-from transfer_utils.settings import result, settings
+from transfer_utils import backbones, course, data, machine, show, stats, training
+from transfer_utils.course import result, settings
 
 run = settings(profile, quick, home)
 print(run)
@@ -35,9 +35,8 @@ print(run)
 # Is everything there? The set-up check tells. (In a terminal: `python -m transfer_utils.doctor`.)
 
 # %%
-from transfer_utils import doctor
 
-doctor.check()
+machine.check()
 
 # %% [markdown]
 # In Colab it also says how to get a GPU.
@@ -76,7 +75,7 @@ few = train.take(per_class=10, seed=run.seed)  # a seed fixes a random draw, so 
 print(few)  # NBVAL_CHECK_OUTPUT
 
 # %%
-plots.photos(few, per_class=10)
+show.photos(few, per_class=10)
 
 # %% [markdown]
 # That is everything we will learn from: one row per class, ten photos each. Some are hard even for us.
@@ -92,15 +91,15 @@ plots.photos(few, per_class=10)
 
 # %%
 backbone = backbones.load_backbone(run.backbone, pretrained=run.pretrained)
-freezing.freeze(backbone, through=backbone.stages[-2])
-plots.network(backbone)
+backbones.freeze(backbone, through=backbone.stages[-2])
+show.network(backbone)
 
 # %% [markdown]
 # Every stage but the last is frozen: none of our photos will change it. The old head knows ImageNet's thousand
 # classes. Nobody needs it here, so we read the features in front of it.
 
 # %%
-bank = features.extract(backbone, few, size=run.size)
+bank = training.extract(backbone, few, size=run.size)
 print("one row of features per photo:", tuple(bank.shape))
 
 # %% [markdown]
@@ -108,8 +107,8 @@ print("one row of features per photo:", tuple(bank.shape))
 # logistic regression. The `valid` photos then tell us how good it is on photos it has never seen.
 
 # %%
-valid_bank = features.extract(backbone, valid, size=run.size)
-probe = probes.linear_probe(bank, few.labels)
+valid_bank = training.extract(backbone, valid, size=run.size)
+probe = training.linear_probe(bank, few.labels)
 pretrained = probe.accuracy(valid_bank, valid.labels)
 print(f"pretrained backbone, 10 photos per class: {pretrained:.0%} of the valid photos are right")
 
@@ -125,8 +124,8 @@ print(f"pretrained backbone, 10 photos per class: {pretrained:.0%} of the valid 
 # %%
 torch.manual_seed(run.seed)  # random weights, but the same ones each time
 ignorant = backbones.load_backbone(run.backbone, pretrained=False)
-bank, unseen_bank = (features.extract(ignorant, photos, size=run.size) for photos in (few, valid))
-random_weights = probes.linear_probe(bank, few.labels).accuracy(unseen_bank, valid.labels)
+bank, unseen_bank = (training.extract(ignorant, photos, size=run.size) for photos in (few, valid))
+random_weights = training.linear_probe(bank, few.labels).accuracy(unseen_bank, valid.labels)
 print(f"the same probe on random weights: {random_weights:.0%} of the valid photos are right")
 
 # %% [markdown]
@@ -151,13 +150,13 @@ print(f"same network from scratch: {from_scratch:.0%} of the valid photos are ri
 # own run, measured on `valid`.
 
 # %%
-rows = data.results("lesson00")
+rows = stats.results("lesson00")
 rows.groupby(["per_class", "method"])[["valid", "test", "epochs"]].mean().round(3)
 
 # %%
 at_10 = {m: stats.mean_interval(r["test"]) for m, r in stats.select(rows, per_class=10).groupby("method")}
 mine = {"probe": pretrained, "probe, random weights": random_weights, "scratch": from_scratch}
-plots.intervals(at_10, "accuracy with 10 photos per class", mine if run.comparable else None)
+show.intervals(at_10, "accuracy with 10 photos per class", mine if run.comparable else None)
 
 # %% [markdown]
 # *Scratch* stands there twice: with our 10 epochs, and *until flat*. That run goes on until accuracy on valid photos has
@@ -181,9 +180,9 @@ for baseline in ("probe, random weights", "scratch", "scratch until flat"):
 # and the arrow keys.)
 
 # %%
-curves = data.results("lesson02").query("stage in ['neck', 'pixels']").rename(columns={"stage": "input"})
+curves = stats.results("lesson02").query("stage in ['neck', 'pixels']").rename(columns={"stage": "input"})
 curves = curves.replace({"input": {"neck": "pretrained features", "pixels": "raw pixels"}})
-explorers.label_curve(curves, "input", title="How many photos?")
+show.label_explorer(curves, "input", title="How many photos?")
 
 # %% [markdown]
 # **Takeaway.** Five photos per class with pretrained features do better than two hundred with raw pixels.
@@ -205,7 +204,7 @@ def ten_classes():
 
 
 # %%
-checks.ten_classes(ten_classes)
+course.ten_classes(ten_classes)
 
 # %% [markdown]
 # ### Exercise 0.2: how few are too few?
@@ -226,12 +225,12 @@ def accuracy_with(per_class):
     drawn = data.load("cifar10_photos", "train").take(per_class, seed=0)
     unseen = data.load("cifar10_photos", "valid")
     lite0 = backbones.load_backbone("efficientnet_lite0")
-    drawn_bank, unseen_bank = (features.extract(lite0, photos, size=96) for photos in (drawn, unseen))
-    return probes.linear_probe(drawn_bank, drawn.labels).accuracy(unseen_bank, unseen.labels)
+    drawn_bank, unseen_bank = (training.extract(lite0, photos, size=96) for photos in (drawn, unseen))
+    return training.linear_probe(drawn_bank, drawn.labels).accuracy(unseen_bank, unseen.labels)
 
 
 # %%
-checks.accuracy_with(accuracy_with)
+course.accuracy_with(accuracy_with)
 
 # %% [markdown]
 # ## Self-test
@@ -239,10 +238,10 @@ checks.accuracy_with(accuracy_with)
 # Write your letters in place of `None` and run the cell.
 
 # %% tags=["exercise"]
-checks.self_test("00", None, None, None)
+course.self_test("00", None, None, None)
 
 # %% tags=["solution"]
-checks.self_test("00", "b", "c", "b")
+course.self_test("00", "b", "c", "b")
 
 # %% tags=["result"]
 result(pretrained_10=pretrained, scratch_10=from_scratch, gain_10=gain, quick=run.quick)

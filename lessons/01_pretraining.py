@@ -21,8 +21,9 @@ home = None  # a folder of your own for downloads, features and models, such as 
 import torch
 from sklearn.decomposition import PCA
 
-from transfer_utils import backbones, checkpoints, checks, data, explorers, features, plots, sources, stats, training
-from transfer_utils.settings import cache_folder, result, settings
+from transfer_utils import backbones, course, data, show, stats, training
+from transfer_utils.course import result, settings
+from transfer_utils.machine import cache_folder
 
 run = settings(profile, quick, home)
 print(run)
@@ -34,13 +35,13 @@ print(run)
 # classes stay unseen, so that they are a new task. (Ship and truck wait as a second target, for a later lesson.)
 
 # %%
-source = sources.source_photos("both")
-target = data.load("cifar10_photos", "train").only(*sources.TARGETS["animals"])
+source = data.source_photos("both")
+target = data.load("cifar10_photos", "train").only(*data.TARGETS["animals"])
 print("source:", source)  # NBVAL_CHECK_OUTPUT
 print("target:", target)
 
 # %%
-plots.photos(source.take(8, seed=run.seed))
+show.photos(source.take(8, seed=run.seed))
 
 # %% [markdown]
 # Vehicles and animals, no cats, no deer, no horses. The network below is ours, made for 32-pixel photos. Its first stage
@@ -51,7 +52,7 @@ plots.photos(source.take(8, seed=run.seed))
 torch.manual_seed(run.seed)
 untrained = backbones.course_resnet(classes=len(source.classes))
 print(f"{sum(p.numel() for p in untrained.parameters()):,} parameters")  # NBVAL_CHECK_OUTPUT
-plots.network(untrained)
+show.network(untrained)
 
 # %% [markdown]
 # Most parameters sit in the last stage: its maps are small, its channels many.
@@ -71,7 +72,7 @@ history = training.fit(model, drawn, valid, 32, recipe)
 history.round(3).tail(3)
 
 # %%
-plots.history(history)
+show.history(history)
 
 # %% [markdown]
 # **Takeaway.** Both lines end far above guessing: the network learns something that also holds for photos it has not
@@ -83,7 +84,7 @@ plots.history(history)
 # card says what is inside. **Predict:** how much do more than three times the photos and more epochs add?
 
 # %%
-checkpoints.shipped_card("both")
+backbones.shipped_card("both")
 
 # %%
 pretrained = backbones.load_backbone("course_resnet/both")
@@ -103,7 +104,7 @@ imagenet = backbones.load_backbone("efficientnet_lite0")
 stems = {"ours, random": untrained.stem[0], "ours, pretrained": pretrained.stem[0], "ImageNet's": imagenet.stem[0]}
 filters = {name: stem.weight[:16].detach().cpu() for name, stem in stems.items()}
 shown = [(name, ((f / f.abs().amax((1, 2, 3), keepdim=True) + 1) * 127.5).byte()) for name, f in filters.items()]
-plots.photo_rows(shown, alt="Sixteen 3 by 3 colour filters each: ours look random, ImageNet's show edges and colours.")
+show.photo_rows(shown, alt="Sixteen 3 by 3 colour filters each: ours look random, ImageNet's show edges and colours.")
 
 # %% [markdown]
 # **Takeaway.** ImageNet's filters have directions, light on one side and dark on the other, or prefer a colour. Ours
@@ -121,7 +122,7 @@ with torch.no_grad():
     for name in ("stem", "stage1", "stage2", "stage3"):
         x = pretrained.get_submodule(name)(x)
         maps[name] = x[0, x[0].mean((1, 2)).topk(6).indices]
-plots.maps(photo.images[0], maps, alt="One frog photo beside six channel maps each of stem and stages 1 to 3.")
+show.maps(photo.images[0], maps, alt="One frog photo beside six channel maps each of stem and stages 1 to 3.")
 
 # %% [markdown]
 # **Takeaway.** The stem keeps the picture: edges, light and dark, colours. From stage to stage the maps get coarser.
@@ -135,8 +136,8 @@ plots.maps(photo.images[0], maps, alt="One frog photo beside six channel maps ea
 
 # %%
 looked_at = valid.take(run.few(200, quick=20), seed=run.seed)
-responses = features.by_stage(pretrained, looked_at, size=32)
-explorers.responses(responses, looked_at)
+responses = training.by_stage(pretrained, looked_at, size=32)
+show.response_explorer(responses, looked_at)
 
 # %% [markdown]
 # **Takeaway.** Rows of the stem share a colour or a brightness, and often mix classes. From stage to stage the rows
@@ -148,13 +149,13 @@ explorers.responses(responses, looked_at)
 # which they differ most (PCA), before and after pretraining.
 
 # %%
-new = data.load("cifar10_photos", "valid").only(*sources.TARGETS["animals"]).take(run.few(150, quick=20), seed=run.seed)
+new = data.load("cifar10_photos", "valid").only(*data.TARGETS["animals"]).take(run.few(150, quick=20), seed=run.seed)
 banks = {
-    "random weights": features.extract(untrained, new, size=32),
-    "pretrained on other classes": features.extract(pretrained, new, size=32),
+    "random weights": training.extract(untrained, new, size=32),
+    "pretrained on other classes": training.extract(pretrained, new, size=32),
 }
 points = {title: torch.from_numpy(PCA(2).fit_transform(bank.numpy())) for title, bank in banks.items()}
-plots.embeddings(points, new.labels, new.classes, alt="Target photos as points: mixed before, partly sorted after.")
+show.embeddings(points, new.labels, new.classes, alt="Target photos as points: mixed before, partly sorted after.")
 
 # %% [markdown]
 # **Takeaway.** Not much to see: in two directions out of 256 the classes overlap, before and after. A picture like this
@@ -182,7 +183,7 @@ def agreement(points, labels):
 
 
 # %%
-checks.neighbour_agreement(agreement)
+course.neighbour_agreement(agreement)
 
 # %%
 for title, bank in banks.items():
@@ -194,7 +195,7 @@ for title, bank in banks.items():
 # colour and background. So we ask the stored rows: a linear probe on either network, 20 photos per class, five seeds.
 
 # %%
-rows = data.results("lesson01")
+rows = stats.results("lesson01")
 gain = stats.paired_difference(rows, "probe", "probe, random weights", per_class=20)
 print(f"a probe on pretrained features minus one on random features: {gain}")
 
@@ -210,8 +211,10 @@ print(f"a probe on pretrained features minus one on random features: {gain}")
 card = {"classes": source.classes, "photos": len(drawn), "recipe": vars(recipe)}
 card["valid_accuracy"] = round(training.accuracy(model, valid, 32), 3)
 path = cache_folder() / "checkpoints" / "my_first"
-checkpoints.save(path, model, card)
-again = checkpoints.load(path, backbones.course_resnet(classes=len(checkpoints.card(path)["classes"])))
+backbones.save_checkpoint(path, model, card)
+again = backbones.load_checkpoint(
+    path, backbones.course_resnet(classes=len(backbones.checkpoint_card(path)["classes"]))
+)
 assert torch.equal(training.predict(again, photo, 32), training.predict(model, photo, 32))
 
 # %% [markdown]
@@ -238,7 +241,7 @@ def transplant(pretrained, new):
 
 
 # %%
-checks.transplanted(transplant)
+course.transplanted(transplant)
 
 # %% [markdown]
 # ## Does it pay?
@@ -273,7 +276,7 @@ for name, (network, rate, ratio) in starts.items():
 
 # %%
 at_20 = {m: stats.mean_interval(r["test"]) for m, r in stats.select(rows, per_class=20).groupby("method")}
-plots.intervals(at_20, "accuracy with 20 photos per class", None if run.quick else mine)
+show.intervals(at_20, "accuracy with 20 photos per class", None if run.quick else mine)
 
 # %%
 for baseline in ("probe", "scratch", "scratch, 10x epochs"):
@@ -281,7 +284,7 @@ for baseline in ("probe", "scratch", "scratch, 10x epochs"):
     print(f"20 photos per class, fine-tuned minus {baseline}: {gain}")
 
 # %%
-plots.label_curve(rows[rows["method"] != "scratch, 10x epochs"], chance=1 / 3)
+show.label_curve(rows[rows["method"] != "scratch, 10x epochs"], chance=1 / 3)
 
 # %% [markdown]
 # **Takeaway.** Five classes of other things make a better start than random weights, at every size that we tried; ten
@@ -294,10 +297,10 @@ plots.label_curve(rows[rows["method"] != "scratch, 10x epochs"], chance=1 / 3)
 # Write your letters in place of `None` and run the cell.
 
 # %% tags=["exercise"]
-checks.self_test("01", None, None, None)
+course.self_test("01", None, None, None)
 
 # %% tags=["solution"]
-checks.self_test("01", "b", "a", "c")
+course.self_test("01", "b", "a", "c")
 
 # %% tags=["result"]
 result(fine_tuned_20=mine["fine-tuned"], scratch_20=mine["scratch"], gain_20=gain, quick=run.quick)

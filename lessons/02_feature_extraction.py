@@ -20,8 +20,8 @@ import time
 
 import torch
 
-from transfer_utils import backbones, checks, data, explorers, features, freezing, plots, probes, stats, training
-from transfer_utils.settings import result, settings
+from transfer_utils import backbones, course, data, show, stats, training
+from transfer_utils.course import result, settings
 
 run = settings(profile, quick, home)
 print(run)
@@ -43,7 +43,7 @@ print(backbone.stages)
 # %%
 prefix, suffix = backbone.cpu().eval().split(after="pool")
 with torch.no_grad():
-    x = backbone.preprocess(features.resize(valid.images[:4], run.size))
+    x = backbone.preprocess(data.resize(valid.images[:4], run.size))
     whole, in_two = backbone(x), suffix(prefix(x))
 print("the same, bit for bit:", torch.equal(whole, in_two))  # NBVAL_CHECK_OUTPUT
 
@@ -56,14 +56,14 @@ print("the same, bit for bit:", torch.equal(whole, in_two))  # NBVAL_CHECK_OUTPU
 # %%
 few = train.take(per_class=10, seed=run.seed)
 epochs = run.few(50)
-features.extract(backbone, few[:2], size=run.size, cache=False)  # a device's first work takes longer: not that
+training.extract(backbone, few[:2], size=run.size, cache=False)  # a device's first work takes longer: not that
 start = time.perf_counter()
-bank = features.extract(backbone, few, size=run.size, cache=False)
+bank = training.extract(backbone, few, size=run.size, cache=False)
 once = time.perf_counter() - start
 
 # %%
 start = time.perf_counter()
-probe = probes.linear_probe(bank, few.labels)
+probe = training.linear_probe(bank, few.labels)
 head_only = time.perf_counter() - start
 print(f"features: {once:.1f} s, then the head: {head_only:.2f} s")
 print(f"the same features again in each of {epochs} epochs would take about {epochs * once:.0f} s")
@@ -77,7 +77,7 @@ print(f"the same features again in each of {epochs} epochs would take about {epo
 # What do these features know about our ten classes?
 
 # %%
-valid_bank = features.extract(backbone, valid, size=run.size)
+valid_bank = training.extract(backbone, valid, size=run.size)
 accuracy = probe.accuracy(valid_bank, valid.labels)
 print(f"{accuracy:.0%} of the valid photos, from 10 photos per class")
 
@@ -85,7 +85,7 @@ print(f"{accuracy:.0%} of the valid photos, from 10 photos per class")
 # How much of that is the network? Logistic regression also works without one, on the raw pixels.
 
 # %%
-raw = probes.linear_probe(few.images.flatten(1).float(), few.labels)
+raw = training.linear_probe(few.images.flatten(1).float(), few.labels)
 raw_accuracy = raw.accuracy(valid.images.flatten(1).float(), valid.labels)
 print(f"{raw_accuracy:.0%} of the valid photos, from raw pixels")
 
@@ -95,12 +95,12 @@ print(f"{raw_accuracy:.0%} of the valid photos, from raw pixels")
 # the star, is from valid photos.
 
 # %%
-rows = data.results("lesson02")
+rows = stats.results("lesson02")
 curves = rows[rows["stage"].isin(["neck", "pixels"])].rename(columns={"stage": "method"})
 curves = curves.replace({"method": {"neck": "frozen features", "pixels": "raw pixels"}})
-scratch = data.results("lesson00").query("method.str.startswith('scratch')")
+scratch = stats.results("lesson00").query("method.str.startswith('scratch')")
 ours = {"our probe": (10, accuracy)} if run.comparable else None
-plots.label_curve(stats.stack(curves, scratch), mine=ours, chance=0.1)
+show.label_curve(stats.stack(curves, scratch), mine=ours, chance=0.1)
 
 # %%
 gain = stats.paired_difference(curves, "frozen features", "raw pixels", per_class=10)
@@ -120,7 +120,7 @@ print(f"frozen features minus raw pixels at 10 photos per class: {gain}")
 lite0 = backbones.load_backbone("efficientnet_lite0")
 seen = ["pixels", *lite0.stages[:-2]]  # from the photo itself to the last stage in front of pool and head
 at_50 = {s: stats.mean_interval(stats.select(rows, stage=s, per_class=50)["valid"]) for s in seen}
-plots.intervals(at_50, "valid accuracy of a probe on each stage, 50 photos per class")
+show.intervals(at_50, "valid accuracy of a probe on each stage, 50 photos per class")
 
 # %% [markdown]
 # **Takeaway.** Averaged over positions, stem and stage 1 give no more than raw pixels do. From stage 2 on accuracy
@@ -143,9 +143,9 @@ for size in (1, 10, 50, 100):
 
 # %%
 looked_at = valid.take(run.few(100, quick=12), seed=run.seed)
-banks = {"pixels": looked_at.images.flatten(1).float(), **features.by_stage(lite0, looked_at, size=96)}
+banks = {"pixels": looked_at.images.flatten(1).float(), **training.by_stage(lite0, looked_at, size=96)}
 first_of_each = [int((looked_at.labels == label).nonzero()[0]) for label in (0, 3, 4, 7, 8, 9)]
-explorers.stages(rows, banks, looked_at, first_of_each)
+show.stage_explorer(rows, banks, looked_at, first_of_each)
 
 # %% [markdown]
 # **Takeaway.** For pixels and stem, a neighbour is a photo with the same colours: blue sky goes with blue sea. For the
@@ -171,7 +171,7 @@ def best_stage(rows, per_class):
 
 
 # %%
-checks.best_stage(best_stage)
+course.best_stage(best_stage)
 
 # %%
 {size: best_stage(rows, size) for size in (1, 10, 100)}
@@ -200,7 +200,7 @@ careless.train()
 with torch.no_grad():
     for batch in dark.split(50):
         careless(careless.preprocess(batch))
-moved = freezing.drift(before, careless.state_dict())
+moved = backbones.drift(before, careless.state_dict())
 print(f"{len(moved)} tensors moved, for example:")
 print({name: round(change, 3) for name, change in list(moved.items())[:3]})
 
@@ -213,16 +213,16 @@ print({name: round(change, 3) for name, change in list(moved.items())[:3]})
 
 # %%
 careful = backbones.load_backbone("course_resnet/both", classes=3)
-freezing.freeze(careful, through="pool")
-before = freezing.frozen_state(careful)
+backbones.freeze(careful, through="pool")
+before = backbones.frozen_state(careful)
 training.fit(careful, animals, size=32, recipe=training.Recipe(epochs=run.few(10), rate=1e-2, batch=32))
 careful.cpu().train()(careful.preprocess(dark[:50]))
-drift = freezing.drift(before, careful)
+drift = backbones.drift(before, careful)
 assert drift == {}
 print("tensors and buffers that moved in training:", len(drift))  # NBVAL_CHECK_OUTPUT
 
 # %%
-plots.network(careful)
+show.network(careful)
 
 # %% [markdown]
 # ### Exercise 2.2: freeze it yourself
@@ -246,7 +246,7 @@ def freeze(model):
 
 
 # %%
-checks.frozen(freeze)
+course.frozen(freeze)
 
 # %% [markdown]
 # ## Self-test
@@ -254,10 +254,10 @@ checks.frozen(freeze)
 # Write your letters in place of `None` and run the cell.
 
 # %% tags=["exercise"]
-checks.self_test("02", None, None, None)
+course.self_test("02", None, None, None)
 
 # %% tags=["solution"]
-checks.self_test("02", "a", "b", "c")
+course.self_test("02", "a", "b", "c")
 
 # %% tags=["result"]
 result(probe_10=accuracy, pixels_10=raw_accuracy, gain_10=gain, drift=len(drift), quick=run.quick)

@@ -22,9 +22,9 @@ import copy
 import torch
 from torch.nn.functional import cross_entropy
 
-from transfer_utils import augment, backbones, checks, data, explorers, features, freezing, labs, plots, stats
-from transfer_utils.freezing import freeze
-from transfer_utils.settings import result, settings
+from transfer_utils import backbones, course, data, show, stats, training
+from transfer_utils.backbones import freeze
+from transfer_utils.course import result, settings
 from transfer_utils.training import Recipe, accuracy, fit
 
 run = settings(profile, quick, home)
@@ -49,7 +49,7 @@ def pretrained():
     return backbones.load_backbone("course_resnet/both", classes=3)
 
 
-plots.network(pretrained())
+show.network(pretrained())
 
 # %% [markdown]
 # The **head** is the last layer, and new. The **backbone** is all the rest, in **stages**; the first is the **stem**. To
@@ -75,7 +75,7 @@ model = pretrained()
 before = {name: tensor.clone() for name, tensor in model.named_parameters()}
 model.stem.requires_grad_(False)
 one_step(model, torch.optim.AdamW(model.parameters(), lr=1e-3))
-moved = freezing.drift(before, model)
+moved = backbones.drift(before, model)
 assert not any(name.startswith("stem.") for name in moved)
 print("tensors of the stem that moved:", sum(name.startswith("stem.") for name in moved))  # NBVAL_CHECK_OUTPUT
 print("tensors of stage1 that moved:", sum(name.startswith("stage1.") for name in moved))  # NBVAL_CHECK_OUTPUT
@@ -93,7 +93,7 @@ cross_entropy(model(model.preprocess(few.images[:16])), few.labels[:16]).backwar
 model.stem.requires_grad_(False)
 before = {name: tensor.clone() for name, tensor in model.stem.named_parameters()}
 optimiser.step()
-print("tensors of the stem that moved:", len(freezing.drift(before, model.stem)))  # NBVAL_CHECK_OUTPUT
+print("tensors of the stem that moved:", len(backbones.drift(before, model.stem)))  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
 # It moved: the gradient was already there, and the optimiser still held the tensors. To be safe, a frozen weight belongs
@@ -107,7 +107,7 @@ model = pretrained().requires_grad_(False)
 before = {name: tensor.clone() for name, tensor in model.stem.state_dict().items()}
 model.train()
 model(model.preprocess(few.images))
-print("moved all the same:", list(freezing.drift(before, model.stem)))  # NBVAL_CHECK_OUTPUT
+print("moved all the same:", list(backbones.drift(before, model.stem)))  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
 # `freeze` turns switches 1 and 3, and they stay turned when somebody calls `model.train()`. `fit` turns the second: its
@@ -115,9 +115,9 @@ print("moved all the same:", list(freezing.drift(before, model.stem)))  # NBVAL_
 
 # %%
 model = freeze(pretrained(), through="pool")
-before = freezing.frozen_state(model)
+before = backbones.frozen_state(model)
 fit(model, few, size=32, recipe=Recipe(epochs=run.few(30), rate=1e-2, batch=16, fixed_views=True))
-drift = freezing.drift(before, model)
+drift = backbones.drift(before, model)
 assert drift == {}
 print("frozen weights and statistics that moved:", len(drift))  # NBVAL_CHECK_OUTPUT
 
@@ -157,7 +157,7 @@ def train_head(model, photos, epochs=5):
 
 
 # %%
-checks.trains_only_the_head(train_head)
+course.trains_only_the_head(train_head)
 
 # %% [markdown]
 # ## The freezing lab
@@ -177,7 +177,7 @@ checks.trains_only_the_head(train_head)
 
 # %%
 watched = valid.take(run.few(100, quick=12), seed=run.seed)
-lab = labs.freezing_lab(train, watched, epochs=run.few(labs.EPOCHS, quick=6))
+lab = course.freezing_lab(train, watched, epochs=run.few(course.EPOCHS, quick=6))
 lab
 
 # %% [markdown]
@@ -240,11 +240,11 @@ for name, share in ours.items():
 # draw, and valid photos.
 
 # %%
-rows = data.results("lesson03")
+rows = stats.results("lesson03")
 judged = rows.dropna(subset=["test"])
 of_20 = stats.select(judged, per_class=20)
 at_20 = {m: stats.mean_interval(stats.select(of_20, method=m)["test"]) for m in ["scratch", *models]}
-plots.intervals(at_20, "accuracy on test photos, 20 photos per class", mine=ours if run.comparable else None)
+show.intervals(at_20, "accuracy on test photos, 20 photos per class", mine=ours if run.comparable else None)
 
 # %%
 for method in [name for name in at_20 if name != "full"]:
@@ -261,7 +261,7 @@ for method in [name for name in at_20 if name != "full"]:
 
 # %%
 shown = ["scratch", "head only", "full", "full, head 10x", "head, then full"]
-plots.label_curve(judged[judged["method"].isin(shown)])
+show.label_curve(judged[judged["method"].isin(shown)])
 
 # %%
 for method in ("head only", "last stage", "full, head 10x"):
@@ -298,7 +298,7 @@ def layer_rates(model, rate, factor):
 
 
 # %%
-checks.layer_rates(layer_rates)
+course.layer_rates(layer_rates)
 
 # %% [markdown]
 # ## Too fast
@@ -311,7 +311,7 @@ broken = pretrained()
 fit(broken, few, recipe=recipe(1e-1))
 point = {"ours, at 0.1": (1e-1, accuracy(broken, valid, 32))} if run.comparable else None
 at_rates = stats.select(rows[rows["method"].isin(shown[:-1])], per_class=20)
-plots.label_curve(at_rates, value="valid", x="rate", mine=point, chance=1 / 3)
+show.label_curve(at_rates, value="valid", x="rate", mine=point, chance=1 / 3)
 
 # %%
 fastest = stats.select(rows, method="full", per_class=20, rate=1e-1).set_index("seed")["valid"]
@@ -334,9 +334,9 @@ print(f"pretrained at rate 0.1, minus scratch at rate 0.1: {same_rate}, {same_ra
 # %%
 looked_at = valid.take(run.few(60, quick=12), seed=run.seed)
 networks = {"pretrained": pretrained(), "fine-tuned": models["full"], "fine-tuned too fast": broken}
-banks = {name: features.by_stage(network, looked_at, size=32) for name, network in networks.items()}
+banks = {name: training.by_stage(network, looked_at, size=32) for name, network in networks.items()}
 queries = [int(i) for label in range(3) for i in (looked_at.labels == label).nonzero()[:2]]
-explorers.networks(banks, looked_at, queries)
+show.network_explorer(banks, looked_at, queries)
 
 # %% [markdown]
 # For each photo, how many of its eight neighbours are still the ones that the pretrained network had found?
@@ -345,7 +345,7 @@ explorers.networks(banks, looked_at, queries)
 everyone = range(len(looked_at))
 for name in ("fine-tuned", "fine-tuned too fast"):
     for stage, bank in banks[name].items():
-        now, then = (explorers.nearest(b, everyone) for b in (bank, banks["pretrained"][stage]))
+        now, then = (training.nearest(b, everyone) for b in (bank, banks["pretrained"][stage]))
         kept = (now[:, :, None] == then[:, None]).any(2).float().mean()
         print(f"{name:<20} {stage:<7} {kept:.0%} of the neighbours are the same")
 
@@ -362,7 +362,7 @@ for name in ("fine-tuned", "fine-tuned too fast"):
 tiny = train.take(per_class=5, seed=run.seed)
 overfitted = pretrained()
 rows_live = fit(overfitted, tiny, valid, recipe=Recipe(epochs=run.few(60), rate=3e-4, batch=16, augment=False))
-plots.history(rows_live)
+show.history(rows_live)
 
 # %% [markdown]
 # **Takeaway.** The network soon knows its fifteen photos by heart. On photos that it has not seen it is right far less
@@ -372,7 +372,7 @@ plots.history(rows_live)
 # %%
 ways = ["full, no augmentation", "full", "full, decay x100", "full, head 10x", "last stage", "head only"]
 at_5 = {way: stats.mean_interval(stats.select(judged, method=way, per_class=5)["test"]) for way in ways}
-plots.intervals(at_5, "accuracy on test photos, 5 photos per class")
+show.intervals(at_5, "accuracy on test photos, 5 photos per class")
 
 # %%
 for way in ways[1:]:
@@ -406,7 +406,7 @@ frozen_loss = remembered["before"] - remembered["head only"]
 assert frozen_loss == 0
 judged = judged.assign(forgotten=judged["source_before"] - judged["source_after"])
 forgotten = {m: stats.mean_interval(stats.select(judged, method=m, per_class=20)["forgotten"]) for m in models}
-plots.intervals(forgotten, "source accuracy lost (share of test photos), 20 photos per class")
+show.intervals(forgotten, "source accuracy lost (share of test photos), 20 photos per class")
 
 # %%
 for size in (20, 100):
@@ -426,23 +426,23 @@ for size in (20, 100):
 
 # %%
 examples = valid.images[:: max(1, len(valid) // 8)][:8]
-pictures = [("clean", examples)] + [(name, corrupt(examples)) for name, corrupt in augment.CORRUPTIONS.items()]
-plots.photo_rows(pictures, "Eight valid photos: clean, with noise, blurred, and with low contrast.")
+pictures = [("clean", examples)] + [(name, corrupt(examples)) for name, corrupt in data.CORRUPTIONS.items()]
+show.photo_rows(pictures, "Eight valid photos: clean, with noise, blurred, and with low contrast.")
 
 # %% [markdown]
 # A known result says: fine-tuning distorts features, so that training the **head first, then everything** does better on
 # photos that differ from the training ones (Kumar and others, 2022). Does it hold here?
 
 # %%
-kinds = {"test": "clean", **{name: name for name in augment.CORRUPTIONS}}
+kinds = {"test": "clean", **{name: name for name in data.CORRUPTIONS}}
 table = {}
 for method in at_20:
     for column, label in kinds.items():
         table[method, label] = stats.mean_interval(stats.select(of_20, method=method)[column])
-plots.grid(table, "accuracy on test photos, 20 photos per class, with half the 95 % interval")
+show.grid(table, "accuracy on test photos, 20 photos per class, with half the 95 % interval")
 
 # %%
-corrupted = judged[list(augment.CORRUPTIONS)].mean(axis=1)
+corrupted = judged[list(data.CORRUPTIONS)].mean(axis=1)
 judged = judged.assign(corrupted=corrupted, lost=judged["test"] - corrupted)
 for size in (5, 20, 100):
     difference = stats.paired_difference(judged, "head, then full", "full", "corrupted", per_class=size)
@@ -466,10 +466,10 @@ print(f"full minus scratch, corrupted, 100 per class: {remaining}, {remaining.ve
 # Write your letters in place of `None` and run the cell.
 
 # %% tags=["exercise"]
-checks.self_test("03", None, None, None)
+course.self_test("03", None, None, None)
 
 # %% tags=["solution"]
-checks.self_test("03", "b", "b", "a")
+course.self_test("03", "b", "b", "a")
 
 # %% tags=["result"]
 gain = stats.paired_difference(judged, "full", "scratch", per_class=20)

@@ -22,10 +22,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from transfer_utils import checkpoints, checks, costs, data, explorers, guide, plots, similarity, stats, tradeoffs
-from transfer_utils.settings import result, settings
-from transfer_utils.sources import SOURCES, TARGETS
-from transfer_utils.sweeps import sweep
+from transfer_utils import backbones, course, show, stats
+from transfer_utils.course import result, settings
+from transfer_utils.data import SOURCES, TARGETS
+from transfer_utils.stats import sweep
 
 run = settings(profile, quick, home)
 print(run)
@@ -50,11 +50,11 @@ print(run)
 # where we train on five. With so few we could not choose as well.
 
 # %%
-rows = data.results("sweep")
-kept = tradeoffs.chosen(rows)
+rows = stats.results("sweep")
+kept = course.chosen(rows)
 print(f"{len(rows)} runs, of which the valid photos chose {len(kept)}")
-ours, imagenet = (stats.select(kept, network=network) for network in (tradeoffs.COURSE, tradeoffs.IMAGENET))
-ours[[*tradeoffs.KEYS[1:], "rate", "penalty", "valid", "test"]].sample(5, random_state=0)
+ours, imagenet = (stats.select(kept, network=network) for network in (course.COURSE, course.IMAGENET))
+ours[[*course.KEYS[1:], "rate", "penalty", "valid", "test"]].sample(5, random_state=0)
 
 # %% [markdown]
 # ### A slice of it, now
@@ -64,14 +64,14 @@ ours[[*tradeoffs.KEYS[1:], "rate", "penalty", "valid", "test"]].sample(5, random
 # from scratch.
 
 # %%
-wanted = pd.DataFrame(tradeoffs.training_jobs()).query("target == 'vehicles' and per_class == 5 and seed == 0")
+wanted = pd.DataFrame(course.training_jobs()).query("target == 'vehicles' and per_class == 5 and seed == 0")
 wanted = wanted[(wanted["method"] == "scratch") | (wanted["source"] + wanted["method"] == "vehiclesfull")]
-jobs = stats.select(wanted, network=tradeoffs.COURSE).to_dict("records")[:: 3 if run.quick else 1]
+jobs = stats.select(wanted, network=course.COURSE).to_dict("records")[:: 3 if run.quick else 1]
 print(len(jobs), "jobs, the first one:", jobs[0])
 
 # %%
 mine = Path(tempfile.mkdtemp()) / "mine.csv"
-slice_of_it = sweep(mine, tradeoffs.trained, jobs, workers=2)
+slice_of_it = sweep(mine, course.trained, jobs, workers=2)
 slice_of_it[["source", "rate", "valid", "test", "seconds", "flops", "memory_mb"]]
 
 # %% [markdown]
@@ -79,7 +79,7 @@ slice_of_it[["source", "rate", "valid", "test", "seconds", "flops", "memory_mb"]
 # runs.
 
 # %%
-again = sweep(mine, tradeoffs.trained, jobs, workers=2)
+again = sweep(mine, course.trained, jobs, workers=2)
 assert again.equals(slice_of_it)
 print("new runs:", len(again) - len(slice_of_it))  # NBVAL_CHECK_OUTPUT
 
@@ -88,7 +88,7 @@ print("new runs:", len(again) - len(slice_of_it))  # NBVAL_CHECK_OUTPUT
 # grow during training.
 
 # %%
-both_tables = slice_of_it.merge(rows, on=[*tradeoffs.KEYS, "rate"], suffixes=("", "_stored"))
+both_tables = slice_of_it.merge(rows, on=[*course.KEYS, "rate"], suffixes=("", "_stored"))
 off = (both_tables["valid"] - both_tables["valid_stored"]).abs()
 print(f"{len(both_tables)} rows compared; mean deviation of valid accuracy {off.mean():.1%}, largest {off.max():.1%}")
 
@@ -100,19 +100,19 @@ print(f"{len(both_tables)} rows compared; mean deviation of valid accuracy {off.
 # tell. **Guess first:** in which corner is the largest gain?
 
 # %%
-sizes = list(tradeoffs.EPOCHS[tradeoffs.COURSE])
+sizes = list(course.EPOCHS[course.COURSE])
 
 
 def gains(target, method, over="scratch"):
     cells = [(source, size) for source in SOURCES for size in sizes]
-    return {(s, f"{n} per class"): guide.gain(ours, s, target, method, n, over=over) for s, n in cells}
+    return {(s, f"{n} per class"): course.gain(ours, s, target, method, n, over=over) for s, n in cells}
 
 
 # %%
-plots.grid(gains("vehicles", "full"), "ship or truck: gain of full fine-tuning over scratch", gains=True)
+show.grid(gains("vehicles", "full"), "ship or truck: gain of full fine-tuning over scratch", gains=True)
 
 # %%
-plots.grid(gains("animals", "full"), "cat, deer or horse: gain of full fine-tuning over scratch", gains=True)
+show.grid(gains("animals", "full"), "cat, deer or horse: gain of full fine-tuning over scratch", gains=True)
 
 # %% [markdown]
 # **Takeaway.** With as many steps for both, full fine-tuning is ahead nearly everywhere, and clearly behind nowhere. From
@@ -124,12 +124,12 @@ plots.grid(gains("animals", "full"), "cat, deer or horse: gain of full fine-tuni
 # scratch trains five times as long.
 
 # %%
-plots.grid(
+show.grid(
     gains("vehicles", "full", "scratch, longer"), "ship or truck: gain over scratch with 5x the epochs", gains=True
 )
 
 # %%
-plots.grid(
+show.grid(
     gains("animals", "full", "scratch, longer"), "cat, deer or horse: gain over scratch with 5x the epochs", gains=True
 )
 
@@ -160,7 +160,7 @@ def my_gain(rows, source, target, method, per_class):
 
 
 # %%
-checks.paired_gain(my_gain)
+course.paired_gain(my_gain)
 
 # %% [markdown]
 # ## Where the lines cross
@@ -178,16 +178,16 @@ def lines(source, target):
 
 
 # %%
-plots.label_curve(lines("animals", "animals"), chance=1 / 3)
+show.label_curve(lines("animals", "animals"), chance=1 / 3)
 
 # %%
 pairs = [(source, target) for target in TARGETS for source in SOURCES]
 probes = {
-    (f"{s} to {t}", f"{n} per class"): guide.gain(ours, s, t, "linear probe", n, over="scratch, longer")
+    (f"{s} to {t}", f"{n} per class"): course.gain(ours, s, t, "linear probe", n, over="scratch, longer")
     for s, t in pairs
     for n in sizes
 }
-plots.grid(probes, "linear probe minus scratch with 5x the epochs", gains=True)
+show.grid(probes, "linear probe minus scratch with 5x the epochs", gains=True)
 
 # %% [markdown]
 # **Takeaway.** A frozen backbone gains while photos are few; then its line flattens, and the others rise past it. With
@@ -200,7 +200,7 @@ plots.grid(probes, "linear probe minus scratch with 5x the epochs", gains=True)
 # %%
 needed = {}
 for target in TARGETS:
-    found, missed = guide.photos_needed(ours, "both", target, "linear probe", per_class=10, over="scratch, longer")
+    found, missed = course.photos_needed(ours, "both", target, "linear probe", per_class=10, over="scratch, longer")
     needed[target] = found
     print(f"{target}: {found.mean:.0f} [{found.low:.0f}, {found.high:.0f}] photos per class; never: {missed} of 5")
 
@@ -215,7 +215,7 @@ for target in TARGETS:
 # %%
 for method in ("linear probe", "last stage", "full"):
     for size in sizes:
-        worth = guide.interaction(ours, method, size)
+        worth = course.interaction(ours, method, size)
         print(f"{method}, {size} per class: the similar source is worth {worth}, {worth.verdict}")
 
 # %% [markdown]
@@ -267,7 +267,7 @@ for target in TARGETS:
 # gain of a linear probe over the same network with random weights. **Guess:** which number follows the gain?
 
 # %%
-table = similarity.gains(data.results("similarity"))
+table = course.gains_by_task(stats.results("similarity"))
 measured = ["alignment", "nearness", "gain"]
 table.round(3).sample(4, random_state=1)
 
@@ -277,15 +277,15 @@ table.round(3).sample(4, random_state=1)
 # %%
 within = table.copy()
 within[measured] -= table.groupby("task")[measured].transform("mean")
-plots.against(within, "alignment", "gain", "source", "alignment, minus the task's mean", "gain, minus the task's mean")
+show.against(within, "alignment", "gain", "source", "alignment, minus the task's mean", "gain, minus the task's mean")
 
 # %%
-plots.against(within, "nearness", "gain", "source", "nearness, minus the task's mean", "gain, minus the task's mean")
+show.against(within, "nearness", "gain", "source", "nearness, minus the task's mean", "gain, minus the task's mean")
 
 # %%
 for measure in ("alignment", "nearness"):
     for name, part in {"all": table, "equal amount": table[table["source"] != "both"]}.items():
-        r = similarity.correlation(part, measure)
+        r = course.correlation(part, measure)
         print(f"{measure:<9} and gain, {name:<12}: r = {r.mean:.2f} [{r.low:.2f}, {r.high:.2f}], {r.verdict}")
 
 # %% [markdown]
@@ -315,7 +315,7 @@ print(f"'always both' picks it in {(best == 'both').sum()} of {len(best)}")
 
 # %%
 cells = [(s, t, m, n) for s in SOURCES for t in TARGETS for m in methods[2:] for n in sizes]
-found = {over: {cell: guide.gain(ours, *cell, over=over) for cell in cells} for over in ("scratch", "scratch, longer")}
+found = {over: {cell: course.gain(ours, *cell, over=over) for cell in cells} for over in ("scratch", "scratch, longer")}
 for over, gains_found in found.items():
     count = pd.Series([gain.verdict for gain in gains_found.values()]).value_counts()
     print(f"over {over}: {count.to_dict()}; by chance alone about {0.025 * len(cells):.0f} in 'less'")
@@ -340,9 +340,9 @@ for over, gains_found in found.items():
 # one batch, computed as in lesson 3; for a probe, that of weights and stored features.
 
 # %%
-at_20 = guide.advice(ours, "both", "animals", 20).set_index("method")
+at_20 = course.advice(ours, "both", "animals", 20).set_index("method")
 memory = stats.select(ours, target="animals", per_class=20).groupby("method")["memory_mb"].first()
-shown = at_20.loc[list(tradeoffs.METHODS_IN_ORDER)].assign(memory_mb=memory, tflops=at_20["flops"] / 1e12)[
+shown = at_20.loc[list(course.METHODS_IN_ORDER)].assign(memory_mb=memory, tflops=at_20["flops"] / 1e12)[
     ["mean", "low", "high", "seconds", "memory_mb", "tflops"]
 ]
 shown.round(3)
@@ -356,7 +356,7 @@ points = {
     name: (line["tflops"], stats.Interval(line["mean"], line["low"], line["high"], 5))
     for name, line in shown.iterrows()
 }
-plots.tradeoff(points, "TFLOPs of one training, 20 photos per class of cat, deer and horse")
+show.tradeoff(points, "TFLOPs of one training, 20 photos per class of cat, deer and horse")
 
 # %% [markdown]
 # ### Exercise 4.2: the Pareto front
@@ -381,7 +381,7 @@ def front(points):
 
 
 # %%
-checks.pareto_front(front)
+course.pareto_front(front)
 
 # %% [markdown]
 # **Takeaway.** Neither scratch nor full fine-tuning is on the front: something cheaper is at least as good in the mean. A
@@ -396,7 +396,7 @@ checks.pareto_front(front)
 saved = {}
 for target in TARGETS:
     for size in sizes:
-        times, missed = guide.work_saved(ours, "both", target, size)
+        times, missed = course.work_saved(ours, "both", target, size)
         saved[target, size] = times
         interval = f"{times.mean:.1f} [{times.low:.1f}, {times.high:.1f}]"
         print(f"{target}, {size} per class: {interval} times sooner; never: {missed} of 5")
@@ -405,9 +405,9 @@ for target in TARGETS:
 # Somebody had to pay for the pretraining. What did that cost, and when has it paid back?
 
 # %%
-card = checkpoints.shipped_card("both")
-fresh = tradeoffs.start(tradeoffs.COURSE, "scratch", 0, len(card["classes"]))
-paid = card["photos"] * card["recipe"]["epochs"] * costs.step_flops(fresh, 32, 2) / 2
+card = backbones.shipped_card("both")
+fresh = course.start(course.COURSE, "scratch", 0, len(card["classes"]))
+paid = card["photos"] * card["recipe"]["epochs"] * backbones.step_flops(fresh, 32, 2) / 2
 spared = at_20.loc["scratch", "flops"] - at_20.loc["linear probe", "flops"]
 print(f"pretraining: {paid / 1e12:.0f} TFLOPs; a probe instead of scratch spares {spared / 1e12:.2f} at 20 per class")
 print(f"paid back after {paid / spared:.0f} tasks of this size")
@@ -424,10 +424,10 @@ print(f"paid back after {paid / spared:.0f} tasks of this size")
 # 0.0001 to 0.1. How many of the seven come within two points of the method's best, on the same draw?
 
 # %%
-seven = data.results("lesson03")
+seven = stats.results("lesson03")
 compared = ["scratch", "head only", "last stage", "full", "head, then full"]
 at_100 = stats.select(seven[seven["method"].isin(compared)], per_class=100)
-plots.label_curve(at_100, value="valid", x="rate", chance=1 / 3)
+show.label_curve(at_100, value="valid", x="rate", chance=1 / 3)
 
 # %%
 good = {}
@@ -456,15 +456,15 @@ for method in [name for name in compared if name != "full"]:
 
 # %%
 panel = imagenet[(imagenet["source"] == "imagenet") | (imagenet["method"] == "scratch")]
-panel = panel.sort_values("method", key=lambda names: names.map(tradeoffs.METHODS_IN_ORDER.index))
-plots.label_curve(stats.select(panel, target="animals"), chance=1 / 3)
+panel = panel.sort_values("method", key=lambda names: names.map(course.METHODS_IN_ORDER.index))
+show.label_curve(stats.select(panel, target="animals"), chance=1 / 3)
 
 # %%
-plots.label_curve(stats.select(panel, target="vehicles"), chance=1 / 2)
+show.label_curve(stats.select(panel, target="vehicles"), chance=1 / 2)
 
 # %%
 for target in TARGETS:
-    for size in tradeoffs.EPOCHS[tradeoffs.IMAGENET]:
+    for size in course.EPOCHS[course.IMAGENET]:
         of = stats.select(panel, target=target, per_class=size)
         probe = stats.paired_difference(of, "linear probe", "scratch")
         tuned = stats.paired_difference(of, "head, then full", "linear probe")
@@ -485,12 +485,12 @@ for target in TARGETS:
 # shows what they all reach on test photos. **Try:** when does the advice change from the probe to fine-tuning?
 
 # %%
-explorers.methods(ours)
+course.method_explorer(ours)
 
 
 # %%
 def pick(source, target, size):
-    table = guide.advice(ours, source, target, size)
+    table = course.advice(ours, source, target, size)
     return table.loc[table["pick"], "method"].item()
 
 
@@ -510,7 +510,7 @@ pd.Series(picks).unstack(sort=False)
 # the gain of full fine-tuning at 20.
 
 # %%
-accuracy = {target: guide.gain(ours, "both", target, "full", 20) for target in TARGETS}
+accuracy = {target: course.gain(ours, "both", target, "full", 20) for target in TARGETS}
 for target in TARGETS:
     print(f"{target}: saves time: {'yes' if saved[target, 20].low > 1 else 'cannot tell'}")
     print(f"{target}: needs less data: {'yes' if needed[target].low > 10 else 'cannot tell'}")
@@ -537,10 +537,10 @@ for target in TARGETS:
 # Write your letters in place of `None` and run the cell.
 
 # %% tags=["exercise"]
-checks.self_test("04", None, None, None)
+course.self_test("04", None, None, None)
 
 # %% tags=["solution"]
-checks.self_test("04", "b", "a", "c")
+course.self_test("04", "b", "a", "c")
 
 # %% tags=["result"]
 result(

@@ -26,15 +26,15 @@ from dataclasses import replace
 import torch
 import torchvision
 
-from transfer_utils import backbones, data, evaluation, explain, features, freezing, probes, stats
-from transfer_utils.settings import cache_folder, result, settings
+from transfer_utils import backbones, course, data, show, stats, training
+from transfer_utils.course import result, settings
+from transfer_utils.machine import cache_folder
 from transfer_utils.training import Recipe, accuracy, fit, predict
 
 run = settings(profile, quick, home)
 print(run)
 
 # %%
-from transfer_utils import cards, checks, explorers, plots, plots_predictions
 
 train, valid, test = (data.load(run.photos, split) for split in ("train", "valid", "test"))
 everything = run.profile == "gpu" and not run.quick
@@ -62,7 +62,7 @@ print(weights.url)
 # %%
 model = backbones.load_backbone(run.backbone, pretrained=run.pretrained)
 print(model.stages)
-print(f"the old head: {model.head}, {freezing.count_parameters(model.head):,} parameters")
+print(f"the old head: {model.head}, {backbones.count_parameters(model.head):,} parameters")
 
 # %% [markdown]
 # ## What does the old head say?
@@ -75,7 +75,7 @@ one_each = valid[torch.stack([(valid.labels == label).nonzero()[1, 0] for label 
 thousand = predict(model, one_each, run.size).softmax(1).max(1)
 names = [weights.meta["categories"][i] for i in thousand.indices]
 alt = f"One photo each of {', '.join(valid.classes)}."
-plots.photo_rows([("photo", one_each.images)], alt, side=1.0)
+show.photo_rows([("photo", one_each.images)], alt, side=1.0)
 
 # %%
 for ours, theirs, share in zip(valid.classes, names, thousand.values, strict=True):
@@ -92,8 +92,8 @@ for ours, theirs, share in zip(valid.classes, names, thousand.values, strict=Tru
 
 # %%
 some = few.take(min(500, len(few) // 10), seed=run.seed)  # plenty for a head
-bank, valid_bank = (features.extract(model, photos, run.size) for photos in (some, valid))
-probe = probes.best_probe(bank, some.labels, valid_bank, valid.labels)
+bank, valid_bank = (training.extract(model, photos, run.size) for photos in (some, valid))
+probe = training.best_probe(bank, some.labels, valid_bank, valid.labels)
 model.head = probe.linear()
 frozen_accuracy = accuracy(model, valid, run.size)
 print(f"new head: {model.head}; {frozen_accuracy:.0%} of the valid photos")
@@ -112,8 +112,8 @@ print(f"new head: {model.head}; {frozen_accuracy:.0%} of the valid photos")
 # %%
 import copy
 
-network = freezing.hold_statistics(copy.deepcopy(model))
-plots.network(network)
+network = backbones.hold_statistics(copy.deepcopy(model))
+show.network(network)
 
 # %%
 epochs = 2 if everything else run.few(6)
@@ -129,12 +129,12 @@ print(f"frozen {frozen_accuracy:.0%}, fine-tuned {tuned_accuracy:.0%} of the val
 # which two of its runs with 50 photos per class reached. A star, on the CPU, is our own run, from valid photos.
 
 # %%
-rows = data.results("lesson05")
-scratch = data.results("lesson00").replace("scratch", "too short").replace("scratch until flat", "scratch")
+rows = stats.results("lesson05")
+scratch = stats.results("lesson00").replace("scratch", "too short").replace("scratch until flat", "scratch")
 scratch = stats.select(scratch, method="scratch")
 lines = rows[rows["method"].isin(["frozen", "fine-tuned"])]
 ours = {"our run": (20, tuned_accuracy)} if run.comparable else None
-plots.label_curve(stats.stack(lines, scratch), mine=ours, chance=0.1)
+show.label_curve(stats.stack(lines, scratch), mine=ours, chance=0.1)
 
 # %%
 for size in sorted(lines["per_class"].unique()):
@@ -153,7 +153,7 @@ for size in sorted(lines["per_class"].unique()):
 # %%
 parts = [name for name in rows["method"].unique() if name.startswith("fine-tuned,")]
 lost = {name: stats.paired_difference(rows, name, "fine-tuned", per_class=20) for name in parts}
-plots.intervals(lost, "difference to the whole recipe, 20 photos per class")
+show.intervals(lost, "difference to the whole recipe, 20 photos per class")
 
 # %%
 for name, difference in lost.items():
@@ -175,17 +175,17 @@ for size in (50, 20):
 # %%
 logits, test_labels = predict(network, test, run.size), test.labels
 predicted = logits.argmax(1)
-overall = evaluation.overall(test_labels, predicted)
+overall = stats.overall(test_labels, predicted)
 print(f"test photos: {overall}")
 
 # %%
-confused = evaluation.confusion(test_labels, predicted, test.classes)
-plots_predictions.confusion(confused)
+confused = stats.confusion(test_labels, predicted, test.classes)
+show.confusion(confused)
 
 # %%
-print(cards.often_confused(confused))
-by_class = evaluation.per_class(test_labels, predicted, test.classes)
-plots.intervals(by_class, "share of each class that is recognised")
+print(stats.often_confused(confused))
+by_class = stats.per_class(test_labels, predicted, test.classes)
+show.intervals(by_class, "share of each class that is recognised")
 
 # %% [markdown]
 # **Takeaway.** One number hides ten. The interval of a class is wide, for it rests on a tenth of the photos; two classes
@@ -218,12 +218,12 @@ def temperature(logits, labels):
 
 
 # %%
-checks.best_temperature(temperature)
+course.best_temperature(temperature)
 
 # %%
-t = evaluation.temperature(predict(network, valid, run.size), valid.labels)
+t = stats.temperature(predict(network, valid, run.size), valid.labels)
 versions = {"as it is": logits, f"divided by {t:.2f}": logits / t}
-plots_predictions.reliability({name: evaluation.reliability(x, test_labels) for name, x in versions.items()})
+show.reliability({name: stats.reliability(x, test_labels) for name, x in versions.items()})
 
 # %% [markdown]
 # Each mark stands for the answers of one tenth of confidence. Long bars mean few answers. (`evaluation.temperature` is our
@@ -231,7 +231,7 @@ plots_predictions.reliability({name: evaluation.reliability(x, test_labels) for 
 # answers.
 
 # %%
-before, after = (evaluation.calibration_error(x, test_labels) for x in versions.values())
+before, after = (stats.calibration_error(x, test_labels) for x in versions.values())
 print(f"temperature {t:.2f}, chosen on valid photos")
 print(f"calibration error on test photos: {before:.1%}, with the temperature {after:.1%}")
 
@@ -262,17 +262,17 @@ def heat_of(maps, slopes):
 
 
 # %%
-checks.heat_map(heat_of)
+course.heat_map(heat_of)
 
 # %% [markdown]
 # That is all there is to it. `explain.grad_cam` does the cutting as well, and stretches each map so that its highest place
 # is 1. Late stages know more and see coarser: **which stage would you ask?**
 
 # %%
-large = features.resize(one_each.images, run.size)
+large = data.resize(one_each.images, run.size)
 stages = ("stage2", "stage3", "stage4") if run.backbone == "resnet50" else ("stage3", "stage5", "stage7")
-maps = {stage: explain.grad_cam(network, large, one_each.labels, stage) for stage in stages}
-plots_predictions.heat_rows(large, maps, one_each.classes)
+maps = {stage: backbones.grad_cam(network, large, one_each.labels, stage) for stage in stages}
+show.heat_rows(large, maps, one_each.classes)
 
 # %% [markdown]
 # **Takeaway.** Each row explains the photo's own class. An early stage is fine and restless, the last one a few large blocks,
@@ -282,10 +282,10 @@ plots_predictions.heat_rows(large, maps, one_each.classes)
 # too, since every map is stretched.
 
 # %%
-small = data.ImageSet(features.resize(one_each.images, 64), one_each.labels, one_each.classes)
-every = [explain.grad_cam(network, large, torch.full((10,), c), stages[1]) for c in range(10)]
+small = data.ImageSet(data.resize(one_each.images, 64), one_each.labels, one_each.classes)
+every = [backbones.grad_cam(network, large, torch.full((10,), c), stages[1]) for c in range(10)]
 shares = predict(network, one_each, run.size).softmax(1)
-explorers.heat(small, shares, torch.stack(every, dim=1))
+show.heat_explorer(small, shares, torch.stack(every, dim=1))
 
 # %% [markdown]
 # A picture convinces too easily. **Does the network need the places that glow?** We cover a quarter of each photo with
@@ -293,13 +293,13 @@ explorers.heat(small, shares, torch.stack(every, dim=1))
 
 # %%
 seen = valid.take(run.few(50, quick=2), seed=run.seed)
-seen = replace(seen, images=features.resize(seen.images, run.size))
-glow = explain.grad_cam(network, seen.images, seen.labels, stages[1])
+seen = replace(seen, images=data.resize(seen.images, run.size))
+glow = backbones.grad_cam(network, seen.images, seen.labels, stages[1])
 right = {}
-for name, images in {"nothing": seen.images, **explain.cover(seen.images, glow)}.items():
+for name, images in {"nothing": seen.images, **course.cover(seen.images, glow)}.items():
     right[name] = predict(network, replace(seen, images=images), run.size).argmax(1) == seen.labels
 shares = {f"covered: {n}": stats.share_interval(int(r.sum()), len(r)) for n, r in right.items()}
-plots.intervals(shares, "accuracy on valid photos")
+show.intervals(shares, "accuracy on valid photos")
 
 # %%
 for name in ("what glows on another photo", "the middle", "what does not glow"):
@@ -318,16 +318,15 @@ for name in ("what glows on another photo", "the middle", "what does not glow"):
 # resizing to the right number of pixels stays with the user.
 
 # %%
-from transfer_utils import export
 
 deployed = copy.deepcopy(network).cpu().eval().requires_grad_(False)
 for parameter in deployed.head.parameters():
     parameter /= t
 place = cache_folder() / "exported" / "ten_classes"
-program = export.load_program(export.save_program(place, deployed, run.size))
+program = backbones.load_program(backbones.save_program(place, deployed, run.size))
 sample = slice(None, None, 20)
-photos = features.resize(test.images[sample], run.size)
-expected = export.FromPixels(deployed)(photos)
+photos = data.resize(test.images[sample], run.size)
+expected = backbones.FromPixels(deployed)(photos)
 print("torch.export: largest difference", (program(photos) - expected).abs().max().item())
 agree = (program(photos).argmax(1) == predicted[sample]).float().mean()
 print(f"{agree:.1%} of its answers are those of the evaluation above")
@@ -339,11 +338,11 @@ print(f"{agree:.1%} of its answers are those of the evaluation above")
 # packages. Where they are missing, the cell says which, and we go on.
 
 # %%
-missing = export.missing_for_onnx()
+missing = backbones.missing_for_onnx()
 if missing:
     print(f'ONNX needs {", ".join(missing)}: pip install "transfer_utils[export]". We go on without.')
 else:
-    onnx = export.load_onnx(export.save_onnx(place, deployed, run.size))
+    onnx = backbones.load_onnx(backbones.save_onnx(place, deployed, run.size))
     print("ONNX: largest difference", (onnx(photos) - expected).abs().max().item())
 
 # %%
@@ -371,11 +370,11 @@ facts = {
 from IPython.display import Markdown
 
 limits = [
-    cards.often_confused(confused),
+    stats.often_confused(confused),
     "The photos are from before 2009, 32 pixels wide, one object each. Others were not tried.",
     "It answers with one of its ten classes, whatever it is shown.",
 ]
-card = cards.model_card("Ten everyday things", facts, overall, "test photos", by_class, limits)
+card = stats.model_card("Ten everyday things", facts, overall, "test photos", by_class, limits)
 Markdown(card.replace("# ", "#### "))
 
 # %% [markdown]
@@ -384,10 +383,10 @@ Markdown(card.replace("# ", "#### "))
 # Write your letters in place of `None` and run the cell.
 
 # %% tags=["exercise"]
-checks.self_test("05", None, None, None)
+course.self_test("05", None, None, None)
 
 # %% tags=["solution"]
-checks.self_test("05", "b", "b", "a")
+course.self_test("05", "b", "b", "a")
 
 # %% tags=["result"]
 shift = (program(photos) - expected).abs().max()

@@ -20,8 +20,9 @@ home = None  # a folder of your own for downloads, features and models, such as 
 # %%
 import torch
 
-from transfer_utils import classifiers, data, evaluation, features, photo_folders, stats
-from transfer_utils.settings import cache_folder, result, settings
+from transfer_utils import course, data, own_photos, show, stats
+from transfer_utils.course import result, settings
+from transfer_utils.machine import cache_folder
 
 run = settings(profile, quick, home)
 print(run)
@@ -40,17 +41,16 @@ print(run)
 # never changed, and never leave this machine (in Colab: Google's machine).
 
 # %%
-from transfer_utils import photo_stores, uploads
 
 my_photos = None  # for example "~/Pictures/photos", or "photos.zip"
-source = my_photos or photo_stores.sample(cache_folder() / "sample_photos")
+source = my_photos or course.sample_photos(cache_folder() / "sample_photos")
 
 # %% [markdown]
 # Or add them from your browser: write the name of a class, choose its photos, and do the same for the next class. They
 # land in the folder `my-photos`, beside this notebook. Then set `my_photos = "my-photos"` above, and run on.
 
 # %%
-uploads.Uploader("my-photos")
+show.Uploader("my-photos")
 
 # %% [markdown]
 # ## What is in it?
@@ -59,10 +59,9 @@ uploads.Uploader("my-photos")
 # sample has some of each. **Predict:** what will the report find, and which of it would hurt us if nobody told us?
 
 # %%
-from transfer_utils import photo_reports, plots
 
-folder = photo_folders.read(source, size=96 if run.quick else 224)
-print(photo_reports.report(folder))
+folder = own_photos.read(source, size=96 if run.quick else 224)
+print(own_photos.report(folder))
 
 # %% [markdown]
 # **Takeaway.** Before we train, we know what the network will see and what it will not. The copies would have hurt without
@@ -73,7 +72,7 @@ print(photo_reports.report(folder))
 folder.files[folder.files["note"] != ""]
 
 # %%
-plots.photos(folder.photos, per_class=8)
+show.photos(folder.photos, per_class=8)
 
 # %% [markdown]
 # **Takeaway.** This is what the network gets: the largest square in the middle of each photo. If your object sits at
@@ -85,7 +84,7 @@ plots.photos(folder.photos, per_class=8)
 # and becomes a row of 1280 features, kept on disk. The classifier is a linear probe on top, as in lesson 2.
 
 # %%
-bank = classifiers.extract(folder)
+bank = own_photos.extract(folder)
 bank.plain.shape
 
 # %% [markdown]
@@ -94,18 +93,17 @@ bank.plain.shape
 # seen it. **Guess the accuracy** before you run the cell. What would always answering with the largest class give?
 
 # %%
-logits = classifiers.cross_validate(bank)
+logits = own_photos.cross_validate(bank)
 labels, predicted = folder.photos.labels, logits.argmax(1)
-accuracy = evaluation.overall(labels, predicted)
-largest = evaluation.overall(labels, torch.full_like(labels, int(labels.mode().values)))
+accuracy = stats.overall(labels, predicted)
+largest = stats.overall(labels, torch.full_like(labels, int(labels.mode().values)))
 print(f"cross-validated: {accuracy}")
 print(f"always {folder.photos.classes[labels.mode().values]}: {largest.mean:.0%}")
 
 # %%
-from transfer_utils import plots_predictions
 
-confused = evaluation.confusion(labels, predicted, folder.photos.classes)
-plots_predictions.confusion(confused)
+confused = stats.confusion(labels, predicted, folder.photos.classes)
+show.confusion(confused)
 
 # %% [markdown]
 # **Takeaway.** The interval is meant to hold the accuracy on endlessly many photos of the same kind. It treats our answers
@@ -130,9 +128,8 @@ def balanced(labels, predicted):
 
 
 # %%
-from transfer_utils import checks
 
-checks.balanced_accuracy(balanced)
+course.balanced_accuracy(balanced)
 
 # %% [markdown]
 # ## Does the promise hold?
@@ -141,7 +138,7 @@ checks.balanced_accuracy(balanced)
 # classifier about 900 photos that were in none of them. The stored rows hold what was promised, and what came out.
 
 # %%
-rows = data.results("lesson07")
+rows = stats.results("lesson07")
 kept = stats.select(rows, method="photos").copy()
 kept["off"] = (kept["promised"] - kept["accuracy"]).abs()
 kept["held"] = kept["accuracy"].between(kept["low"], kept["high"])
@@ -168,7 +165,7 @@ too_much = {
     for arm in arms
     for size, part in stats.select(rows, method=arm).groupby("per_class")
 }
-plots.intervals(too_much, "accuracy promised minus accuracy on new photos")
+show.intervals(too_much, "accuracy promised minus accuracy on new photos")
 
 # %% [markdown]
 # **Takeaway.** When twins are scattered over the parts, each is judged by a probe that has seen its copy, and
@@ -186,11 +183,10 @@ print(f"copies kept together: the truth was inside the interval in {inside.mean(
 # How many copies like these here does it find?
 
 # %%
-from transfer_utils import augment, photo_twins
 
 images, count = folder.photos.images, len(folder.photos)
-shifted = augment.flip_and_shift(images, torch.Generator().manual_seed(run.seed))
-groups = photo_twins.alike(torch.cat([images, shifted]))
+shifted = data.flip_and_shift(images, torch.Generator().manual_seed(run.seed))
+groups = own_photos.alike(torch.cat([images, shifted]))
 found = (groups[:count] == groups[count:]).float().mean()
 print(f"found {found:.0%} of the copies, which are shifted by up to an eighth of the side")
 
@@ -228,7 +224,7 @@ def parts(groups, count):
 
 
 # %%
-checks.parts_without_leaks(parts)
+course.parts_without_leaks(parts)
 
 # %% [markdown]
 # ## The worst mistakes
@@ -237,9 +233,8 @@ checks.parts_without_leaks(parts)
 # a look: sometimes the label is wrong, and not the network.
 
 # %%
-from transfer_utils import explorers
 
-explorers.mistakes(folder.photos, folder.names, logits.softmax(1), bank.plain)
+show.mistake_explorer(folder.photos, folder.names, logits.softmax(1), bank.plain)
 
 # %% [markdown]
 # **Takeaway.** The neighbours may hint at where a mistake comes from. Is the photo hard for you too? Is its folder right? Do
@@ -251,7 +246,7 @@ explorers.mistakes(folder.photos, folder.names, logits.softmax(1), bank.plain)
 # **strange** when even its fifth nearest photo among them is far away, farther than for 95 % of its own photos.
 
 # %%
-model = classifiers.train(bank, logits)
+model = own_photos.train(bank, logits)
 print(f"limit of strangeness: {model.limit:.2f}")
 
 # %% [markdown]
@@ -267,12 +262,12 @@ for name, kinds in {
     "ships, trucks, frogs": ("ship", "truck", "frog"),
 }.items():
     few = valid.only(*kinds).take(run.few(25, quick=3), seed=run.seed)
-    asked[name] = classifiers.predict(model, features.resize(few.images, model.size))
+    asked[name] = own_photos.predict(model, data.resize(few.images, model.size))
     print(f"{name}: {asked[name]['unlike'].mean():.0%} are called strange")
 
 # %%
 strangeness = {name: answers["strangeness"] for name, answers in asked.items()}
-plots_predictions.spread(strangeness, model.limit, "strangeness")
+show.spread(strangeness, model.limit, "strangeness")
 
 # %% [markdown]
 # The stored rows have twenty draws, asked about 900 photos of their own classes and 280 of the seven other classes.
@@ -283,7 +278,7 @@ called = {
     for column, word in (("flagged_others", "unknown classes"), ("flagged", "its own classes"))
     for size in (10, 40)
 }
-plots.intervals(called, "share of new photos that are called strange")
+show.intervals(called, "share of new photos that are called strange")
 
 # %% [markdown]
 # **Takeaway.** The score separates the two kinds, and far from perfectly. Many photos of classes that it has never seen
@@ -296,8 +291,8 @@ plots.intervals(called, "share of new photos that are called strange")
 
 # %%
 examples = {f"{c} (new)": valid.only(c).images[7] for c in ("cat", "dog", "horse", "ship")}
-examples = {name: features.resize(photo[None], model.size)[0] for name, photo in examples.items()}
-uploads.Predictor(model, folder.photos, examples)
+examples = {name: data.resize(photo[None], model.size)[0] for name, photo in examples.items()}
+show.Predictor(model, folder.photos, examples)
 
 # %% [markdown]
 # ## Save, and load somewhere else
@@ -309,10 +304,8 @@ uploads.Predictor(model, folder.photos, examples)
 # %%
 from pathlib import Path
 
-from transfer_utils import cards, saved_models
-
-card = cards.folder_card(folder, logits, model.model.name)
-saved = saved_models.save(cache_folder() / "models" / Path(source).stem, model, card)
+card = own_photos.folder_card(folder, logits, model.model.name)
+saved = own_photos.save(cache_folder() / "models" / Path(source).stem, model, card)
 print(str(saved).replace(str(Path.home()), "~"))
 {path.name: f"{path.stat().st_size:,} bytes" for path in sorted(saved.iterdir())}
 
@@ -335,8 +328,8 @@ for path, label, probability in (line.split("\t") for line in printed.splitlines
     print(Path(path).name, label, probability)
 
 # %%
-reloaded = saved_models.load(saved)
-again, before = (classifiers.predict(m, folder.photos.images[:12]) for m in (reloaded, model))
+reloaded = own_photos.load(saved)
+again, before = (own_photos.predict(m, folder.photos.images[:12]) for m in (reloaded, model))
 assert again.equals(before)
 print("the same answers after loading:", again.equals(before))  # NBVAL_CHECK_OUTPUT
 
@@ -351,7 +344,7 @@ content = bytearray((sent / "network.safetensors").read_bytes())
 content[-1] ^= 1
 (sent / "network.safetensors").write_bytes(content)
 try:
-    saved_models.load(sent)
+    own_photos.load(sent)
 except ValueError as refusal:
     print(str(refusal).replace(str(sent.parent), "..."))
 
@@ -378,10 +371,10 @@ Markdown(card.replace("# ", "#### "))
 # Write your letters in place of `None` and run the cell.
 
 # %% tags=["exercise"]
-checks.self_test("07", None, None, None)
+course.self_test("07", None, None, None)
 
 # %% tags=["solution"]
-checks.self_test("07", "b", "c", "a")
+course.self_test("07", "b", "c", "a")
 
 # %% tags=["result"]
 scattered = too_much["with copies, scattered, 40 per class"]

@@ -8,9 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from transfer_utils import data, device, embedded, features, memory, widgets
+from transfer_utils import data, machine
 from transfer_utils.backbones import StagedModel
-from transfer_utils.data import ImageSet
+from transfer_utils.data import ImageSet, photos
+from transfer_utils.machine import device, files, memory
+from transfer_utils.show import widgets
+from transfer_utils.training import features
 
 HERE = str(Path(__file__).parent)
 
@@ -85,17 +88,18 @@ def pairs() -> tuple[ImageSet, ImageSet]:
 @pytest.fixture
 def shipped_copy(tmp_path, monkeypatch) -> Path:
     """The course's data folder as links in a folder of this test, to be damaged without harm."""
-    original = embedded.folder()
+    original = machine.shipped_folder()
     for group in ("photos", "checkpoints", "results"):
         (tmp_path / group).mkdir()
         for path in (original / group).glob("*"):
             (tmp_path / group / path.name).symlink_to(path)
-    monkeypatch.setattr(embedded, "folder", lambda: tmp_path)
-    embedded._checksums.cache_clear()
+    for place in (files, machine):
+        monkeypatch.setattr(place, "shipped_folder", lambda: tmp_path)
+    files._checksums.cache_clear()
     # load() remembers what it decoded; this test must read the files
-    monkeypatch.setitem(data._LOADERS, "cifar10_photos", data._photos.__wrapped__)
+    monkeypatch.setitem(photos._LOADERS, "cifar10_photos", photos._photos.__wrapped__)
     yield tmp_path
-    embedded._checksums.cache_clear()
+    files._checksums.cache_clear()
 
 
 @pytest.fixture

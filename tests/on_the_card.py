@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, interpolate
 
-from transfer_utils import backbones, checks, costs, data, device, explain, labs, memory, training
-from transfer_utils.freezing import drift, freeze, frozen_state
-from transfer_utils.sources import TARGETS
+from transfer_utils import backbones, course, data, training
+from transfer_utils.backbones import drift, freeze, frozen_state
+from transfer_utils.course import lesson03
+from transfer_utils.data import TARGETS
+from transfer_utils.machine import device, memory
 from transfer_utils.training import Recipe, train
 
 ONES = torch.ones(2, 3)
@@ -126,20 +128,20 @@ def test_answers_come_back_to_the_cpu(card, tiny, pairs):
     model = tiny()
     assert training.predict(model, pairs[1], 32).device.type == "cpu"
     assert model.head.weight.device.type == card.type
-    assert explain.grad_cam(model, pairs[1].images, pairs[1].labels, "stem").device.type == "cpu"
+    assert backbones.grad_cam(model, pairs[1].images, pairs[1].labels, "stem").device.type == "cpu"
 
 
 @pytest.mark.parametrize("through", [None, "stage2", "pool"])
 def test_the_labs_and_the_costs_are_at_home_there(card, through):
     train_photos, valid = (data.load("cifar10_photos", part).only(*TARGETS["vehicles"]) for part in ("train", "valid"))
-    setting = labs.Setting("both", 5, through, 10, True, 0)
-    *_, last = labs.live_run(setting, train_photos, valid.take(5, seed=0), epochs=1)
+    setting = lesson03.Setting("both", 5, through, 10, True, 0)
+    *_, last = lesson03.live_run(setting, train_photos, valid.take(5, seed=0), epochs=1)
     assert len(last["valid"]) == 2
     model = freeze(backbones.course_resnet(2), through)
-    assert costs.activation_bytes(model, 32, 4) > 0
-    assert costs.step_flops(model, 32, 4) > 0
-    assert costs.step_seconds(model, 32, 4) > 0
-    assert (costs.prefix_flops(model, 32) > 0) is (through is not None)
+    assert backbones.activation_bytes(model, 32, 4) > 0
+    assert backbones.step_flops(model, 32, 4) > 0
+    assert backbones.step_seconds(model, 32, 4) > 0
+    assert (backbones.prefix_flops(model, 32) > 0) is (through is not None)
 
 
 def test_an_answer_that_was_used_on_the_card_is_checked_all_the_same(card, capsys):
@@ -148,6 +150,6 @@ def test_an_answer_that_was_used_on_the_card_is_checked_all_the_same(card, capsy
             new.get_submodule(name).load_state_dict(pretrained.get_submodule(name).state_dict())
         return new.to(card)
 
-    checks.ten_classes(lambda: backbones.load_backbone("efficientnet_lite0", classes=10).to(card))
-    checks.transplanted(transplant)
+    course.ten_classes(lambda: backbones.load_backbone("efficientnet_lite0", classes=10).to(card))
+    course.transplanted(transplant)
     assert capsys.readouterr().out.count("Right: ") == 2

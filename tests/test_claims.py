@@ -3,23 +3,25 @@
 import pandas as pd
 import pytest
 
-from transfer_utils import augment, classic, data, guide, similarity, stats, tradeoffs
-from transfer_utils.experiments import PROBE_SIZES, SEEDS, TRIED_RATES
+from runs import lesson02, lesson03, lesson05, similarity
+from transfer_utils import course, data, stats
+from transfer_utils.course import grid
+from transfer_utils.stats import SEEDS
 
 
 @pytest.fixture(scope="module")
 def first():
-    return data.results("lesson00")
+    return stats.results("lesson00")
 
 
 @pytest.fixture(scope="module")
 def pretraining():
-    return data.results("lesson01")
+    return stats.results("lesson01")
 
 
 @pytest.fixture(scope="module")
 def stages():
-    return data.results("lesson02")
+    return stats.results("lesson02")
 
 
 def mean(rows, value="test", **where):
@@ -37,7 +39,7 @@ def mean(rows, value="test", **where):
     ],
 )
 def test_every_comparison_has_all_seeds(name, columns):
-    for _, rows in data.results(name).groupby(columns):
+    for _, rows in stats.results(name).groupby(columns):
         assert sorted(rows["seed"]) == list(SEEDS)
 
 
@@ -109,7 +111,7 @@ def test_at_a_hundred_per_class_a_probe_is_no_better_than_scratch(pretraining):
 # --- lesson 02
 
 
-@pytest.mark.parametrize("per_class", PROBE_SIZES)
+@pytest.mark.parametrize("per_class", lesson02.PROBE_SIZES)
 def test_frozen_features_beat_raw_pixels_everywhere(stages, per_class):
     rows = stages.rename(columns={"stage": "method"})
     assert stats.paired_difference(rows, "neck", "pixels", per_class=per_class).low > 0
@@ -125,7 +127,7 @@ def test_late_stages_beat_early_ones_at_50(stages):
     assert accuracy == sorted(accuracy)
 
 
-@pytest.mark.parametrize("per_class", PROBE_SIZES)
+@pytest.mark.parametrize("per_class", lesson02.PROBE_SIZES)
 def test_the_neck_is_never_the_better_choice(stages, per_class):
     difference = stats.paired_difference(
         stages.rename(columns={"stage": "method"}), "stage7", "neck", per_class=per_class
@@ -156,13 +158,13 @@ def test_accuracy_hardly_changes_after_stage_6(stages):
 
 @pytest.fixture(scope="module")
 def tuning():
-    return data.results("lesson03")
+    return stats.results("lesson03")
 
 
 @pytest.fixture(scope="module")
 def judged(tuning):
     rows = tuning.dropna(subset=["test"])
-    corrupted = rows[list(augment.CORRUPTIONS)].mean(axis=1)
+    corrupted = rows[list(data.CORRUPTIONS)].mean(axis=1)
     forgotten = rows["source_before"] - rows["source_after"]
     return rows.assign(corrupted=corrupted, forgotten=forgotten, lost=rows["test"] - corrupted)
 
@@ -172,7 +174,7 @@ MOVING = ("last stage", "full", "full, head 10x", "gradual unfreezing", "head, t
 
 def test_test_photos_were_read_for_the_rate_that_is_best_on_valid(tuning):
     for _, tried in tuning.groupby(["method", "per_class", "seed"]):
-        assert sorted(tried["rate"]) == sorted(TRIED_RATES)
+        assert sorted(tried["rate"]) == sorted(lesson03.TRIED_RATES)
         assert tried["test"].notna().sum() == 1
         assert tried.loc[tried["test"].notna(), "valid"].item() == tried["valid"].max()
 
@@ -271,31 +273,31 @@ def test_low_contrast_is_close_to_guessing(judged):
 
 @pytest.fixture(scope="module")
 def runs():
-    return data.results("sweep")
+    return stats.results("sweep")
 
 
 @pytest.fixture(scope="module")
 def tradeoff(runs):
     """The chosen runs of the course's own network."""
-    return stats.select(tradeoffs.chosen(runs), network=tradeoffs.COURSE)
+    return stats.select(course.chosen(runs), network=course.COURSE)
 
 
 def gain_verdicts(rows, sources, target, method, sizes, over="scratch"):
-    return {guide.gain(rows, source, target, method, size, over=over).verdict for source in sources for size in sizes}
+    return {course.gain(rows, source, target, method, size, over=over).verdict for source in sources for size in sizes}
 
 
-SIZES = tuple(tradeoffs.EPOCHS[tradeoffs.COURSE])
+SIZES = tuple(course.EPOCHS[course.COURSE])
 SMALL = ("vehicles", "animals", "both_small")  # the sources of 3,400 photos
 
 
 def test_the_stored_grid_is_the_one_that_the_jobs_describe(runs):
     trained = runs[runs["method"] != "linear probe"]
-    jobs = pd.DataFrame(tradeoffs.training_jobs())
+    jobs = pd.DataFrame(course.training_jobs())
     assert len(jobs.merge(trained, on=list(jobs))) == len(jobs) == len(trained)
     probed = runs[runs["method"] == "linear probe"]
-    assert len(probed) == sum(len(tradeoffs.PROBE_SIZES[job["network"]]) for job in tradeoffs.probe_jobs())
+    assert len(probed) == sum(len(course.PROBE_SIZES[job["network"]]) for job in course.probe_jobs())
     assert len(runs) >= 800
-    for _, rows in tradeoffs.chosen(runs).groupby([key for key in tradeoffs.KEYS if key != "seed"]):
+    for _, rows in course.chosen(runs).groupby([key for key in course.KEYS if key != "seed"]):
         assert sorted(rows["seed"]) == list(SEEDS)
 
 
@@ -310,33 +312,33 @@ def test_every_row_describes_itself(runs):
 @pytest.mark.parametrize("target", ["vehicles", "animals"])
 def test_sentence_1_transfer_saves_time(tradeoff, target):
     """Steps until full fine-tuning is as good as scratch ever gets; true but for one setting, which cannot tell."""
-    lows = {size: guide.work_saved(tradeoff, "both", target, size)[0].low for size in SIZES}
+    lows = {size: course.work_saved(tradeoff, "both", target, size)[0].low for size in SIZES}
     assert [size for size, low in lows.items() if low <= 1] == ([5] if target == "vehicles" else [])
 
 
 @pytest.mark.parametrize("target", ["vehicles", "animals"])
 def test_sentence_2_transfer_needs_less_data(tradeoff, target):
     for over in ("scratch", "scratch, longer"):
-        needed, missed = guide.photos_needed(tradeoff, "both", target, "linear probe", 10, over)
+        needed, missed = course.photos_needed(tradeoff, "both", target, "linear probe", 10, over)
         assert needed.low > 10
         assert missed == 0
 
 
 @pytest.mark.parametrize("target", ["vehicles", "animals"])
 def test_sentence_3_transfer_improves_accuracy(tradeoff, target):
-    assert guide.gain(tradeoff, "both", target, "full", 20).low > 0
+    assert course.gain(tradeoff, "both", target, "full", 20).low > 0
 
 
 def test_there_is_a_setting_where_transfer_hurts(tradeoff):
     """Frozen features from vehicles on animals."""
-    assert guide.gain(tradeoff, "vehicles", "animals", "linear probe", 100).high < 0
+    assert course.gain(tradeoff, "vehicles", "animals", "linear probe", 100).high < 0
     less = {
         (source, target, method)
         for source in (*SMALL, "both")
         for target in ("vehicles", "animals")
         for method in ("linear probe", "last stage", "full")
         for size in SIZES
-        if guide.gain(tradeoff, source, target, method, size).verdict == "less"
+        if course.gain(tradeoff, source, target, method, size).verdict == "less"
     }
     assert less == {("vehicles", "animals", "linear probe")}
 
@@ -349,7 +351,7 @@ def test_full_fine_tuning_is_never_clearly_behind(tradeoff):
 
 def test_gains_shrink_with_photos_for_vehicles_and_grow_for_animals(tradeoff):
     def means(target):
-        return [guide.gain(tradeoff, "both", target, "full", size).mean for size in SIZES]
+        return [course.gain(tradeoff, "both", target, "full", size).mean for size in SIZES]
 
     assert means("vehicles") == sorted(means("vehicles"), reverse=True)
     assert means("animals") == sorted(means("animals"))
@@ -358,7 +360,7 @@ def test_gains_shrink_with_photos_for_vehicles_and_grow_for_animals(tradeoff):
 def test_from_20_on_the_source_with_most_photos_gains_most(tradeoff):
     for target in ("vehicles", "animals"):
         for size in (20, 100, 500):
-            means = {s: guide.gain(tradeoff, s, target, "full", size).mean for s in (*SMALL, "both")}
+            means = {s: course.gain(tradeoff, s, target, "full", size).mean for s in (*SMALL, "both")}
             assert max(means, key=means.get) == "both"
 
 
@@ -366,12 +368,12 @@ def test_with_time_scratch_catches_up_with_the_small_sources_at_500(tradeoff):
     for target in ("vehicles", "animals"):
         assert gain_verdicts(tradeoff, SMALL, target, "full", [500], "scratch, longer") == {"cannot tell"}
         assert gain_verdicts(tradeoff, ["both"], target, "full", SIZES, "scratch, longer") == {"more"}
-        assert guide.gain(tradeoff, "scratch", target, "scratch, longer", 500).low > 0
-        assert guide.gain(tradeoff, "scratch", target, "scratch, longer", 20).verdict == "cannot tell"
+        assert course.gain(tradeoff, "scratch", target, "scratch, longer", 500).low > 0
+        assert course.gain(tradeoff, "scratch", target, "scratch, longer", 20).verdict == "cannot tell"
 
 
 def probe_minus_scratch_with_time(rows, source):
-    gains = [guide.gain(rows, source, "animals", "linear probe", size, over="scratch, longer") for size in SIZES]
+    gains = [course.gain(rows, source, "animals", "linear probe", size, over="scratch, longer") for size in SIZES]
     return [gain.verdict for gain in gains]
 
 
@@ -380,7 +382,7 @@ def test_where_the_lines_of_a_frozen_backbone_and_scratch_cross(tradeoff):
     assert probe_minus_scratch_with_time(tradeoff, "vehicles") == ["cannot tell", "less", "less", "less"]
     assert probe_minus_scratch_with_time(tradeoff, "both")[-1] == "less"
     turned = [
-        guide.gain(tradeoff, "animals", "vehicles", "linear probe", size, over="scratch, longer") for size in SIZES
+        course.gain(tradeoff, "animals", "vehicles", "linear probe", size, over="scratch, longer") for size in SIZES
     ]
     assert [gain.verdict for gain in turned] == ["more", "more", "more", "less"]
 
@@ -392,7 +394,7 @@ def test_with_time_whatever_is_frozen_loses_at_500_nearly_always(tradeoff):
         for target in ("vehicles", "animals")
         for method in ("linear probe", "last stage", "full")
         for size in SIZES
-        if guide.gain(tradeoff, source, target, method, size, over="scratch, longer").verdict == "less"
+        if course.gain(tradeoff, source, target, method, size, over="scratch, longer").verdict == "less"
     }
     assert not any(method == "full" for _, _, method, _ in less)
     assert {case[:3] for case in less if case[3] < 500} == {("vehicles", "animals", "linear probe")}
@@ -407,10 +409,10 @@ def minus(rows, first, second, **where):
 
 
 def test_similarity_is_worth_most_to_a_frozen_backbone_with_few_photos(tradeoff):
-    probe = [guide.interaction(tradeoff, "linear probe", size) for size in SIZES]
+    probe = [course.interaction(tradeoff, "linear probe", size) for size in SIZES]
     assert all(worth.verdict == "more" for worth in probe)
     assert [worth.mean for worth in probe] == sorted((worth.mean for worth in probe), reverse=True)
-    full = [guide.interaction(tradeoff, "full", size).verdict for size in SIZES]
+    full = [course.interaction(tradeoff, "full", size).verdict for size in SIZES]
     assert full == ["cannot tell", "more", "more", "cannot tell"]
 
 
@@ -436,11 +438,11 @@ def test_more_photos_of_everything_are_worth_something_from_20_on(tradeoff):
 
 
 def test_neither_scratch_nor_full_is_on_the_front_at_20(tradeoff):
-    table = guide.advice(tradeoff, "both", "animals", 20).set_index("method")
-    front = guide.pareto({name: (line["flops"], line["mean"]) for name, line in table.iterrows()})
+    table = course.advice(tradeoff, "both", "animals", 20).set_index("method")
+    front = stats.pareto({name: (line["flops"], line["mean"]) for name, line in table.iterrows()})
     assert front[0] == "linear probe"
     assert table["flops"].drop("linear probe").min() > 5 * table["flops"]["linear probe"]
-    assert guide.gain(tradeoff, "both", "animals", "linear probe", 20).low > 0
+    assert course.gain(tradeoff, "both", "animals", "linear probe", 20).low > 0
     assert not {"scratch", "scratch, longer", "full"} & set(front)
 
 
@@ -455,14 +457,14 @@ def test_last_stage_forgives_more_rates_than_full(tuning):
 
 @pytest.mark.parametrize("measure", ["alignment", "nearness"])
 def test_a_number_computed_beforehand_follows_the_gain(measure):
-    table = similarity.gains(data.results("similarity"))
+    table = course.gains_by_task(stats.results("similarity"))
     assert len(table) == len(similarity.TASKS) * 4
-    assert similarity.correlation(table, measure).low > 0
-    assert similarity.correlation(table[table["source"] != "both"], measure).low > 0
+    assert course.correlation(table, measure).low > 0
+    assert course.correlation(table[table["source"] != "both"], measure).low > 0
 
 
 def test_take_the_largest_beats_both_numbers():
-    table = similarity.gains(data.results("similarity"))
+    table = course.gains_by_task(stats.results("similarity"))
     best, *picks = (
         table.loc[table.groupby("task")[column].idxmax()].set_index("task")["source"]
         for column in ("gain", "alignment", "nearness")
@@ -471,17 +473,17 @@ def test_take_the_largest_beats_both_numbers():
 
 
 def test_the_imagenet_network_gains_most_and_loses_when_all_of_it_moves(runs, tradeoff):
-    panel = stats.select(tradeoffs.chosen(runs), network=tradeoffs.IMAGENET)
+    panel = stats.select(course.chosen(runs), network=course.IMAGENET)
     panel = panel[(panel["source"] == "imagenet") | (panel["method"] == "scratch")]
     for target in ("vehicles", "animals"):
-        for size in tradeoffs.EPOCHS[tradeoffs.IMAGENET]:
+        for size in course.EPOCHS[course.IMAGENET]:
             of = stats.select(panel, target=target, per_class=size)
             gain = stats.paired_difference(of, "linear probe", "scratch")
             assert gain.low > 0
-            assert gain.mean > guide.gain(tradeoff, "both", target, "full", size).mean
+            assert gain.mean > course.gain(tradeoff, "both", target, "full", size).mean
             assert stats.paired_difference(of, "head, then full", "linear probe").high < 0
     trained = panel[panel["method"] != "linear probe"]
-    largest = {method: max(tradeoffs.RATES[tradeoffs.IMAGENET, method]) for method in ("scratch", "head, then full")}
+    largest = {method: max(grid.RATES[course.IMAGENET, method]) for method in ("scratch", "head, then full")}
     assert (trained["rate"] == trained["method"].map(largest)).mean() > 0.5
 
 
@@ -496,8 +498,8 @@ def test_three_stored_rows_come_out_again(runs):
     """On the same type of processor they are equal; on another, sums in another order drift apart in training."""
     off = []
     for setting in RERUN:
-        (row,) = stats.select(runs, network=tradeoffs.COURSE, **setting).to_dict("records")
-        again = tradeoffs.again(row)
+        (row,) = stats.select(runs, network=course.COURSE, **setting).to_dict("records")
+        again = course.again(row)
         assert again["photos"] == row["photos"]
         assert again["flops"] == row["flops"]
         off += [abs(again[name] - row[name]) for name in ("valid", "test")]
@@ -509,26 +511,26 @@ def test_three_stored_rows_come_out_again(runs):
 
 @pytest.mark.parametrize("per_class", [20, 50])
 def test_moving_statistics_end_below_the_frozen_network(per_class):
-    rows = data.results("lesson05")
+    rows = stats.results("lesson05")
     assert stats.paired_difference(rows, "fine-tuned, statistics move", "frozen", per_class=per_class).high < 0
     assert stats.paired_difference(rows, "fine-tuned", "frozen", per_class=per_class).low > 0
 
 
 def test_of_the_other_parts_one_is_worth_a_little_and_one_cannot_be_told():
-    rows = data.results("lesson05")
+    rows = stats.results("lesson05")
     head, rate = (
         stats.paired_difference(rows, f"fine-tuned, {part}", "fine-tuned", per_class=20)
         for part in ("random head", "one rate")
     )
     assert -0.005 < head.high < 0
     assert rate.verdict == "cannot tell"
-    assert (rows.query("method == 'fine-tuned'")["rate"] == min(classic.RATES)).mean() > 0.5
+    assert (rows.query("method == 'fine-tuned'")["rate"] == min(lesson05.RATES)).mean() > 0.5
 
 
 @pytest.mark.parametrize("per_class", [10, 50])
 def test_the_recipe_beats_scratch_that_had_its_time(per_class):
-    tuned = stats.select(data.results("lesson05"), method="fine-tuned", per_class=per_class)
-    scratch = stats.select(data.results("lesson00"), method="scratch until flat", per_class=per_class)
+    tuned = stats.select(stats.results("lesson05"), method="fine-tuned", per_class=per_class)
+    scratch = stats.select(stats.results("lesson00"), method="scratch until flat", per_class=per_class)
     assert (
         stats.mean_interval(tuned.sort_values("seed")["test"].array - scratch.sort_values("seed")["test"].array).low
         > 0.2
@@ -536,21 +538,21 @@ def test_the_recipe_beats_scratch_that_had_its_time(per_class):
 
 
 def test_two_scratch_runs_with_fifty_photos_reached_the_longest_time():
-    long = stats.select(data.results("lesson00"), method="scratch until flat", epochs=100)
+    long = stats.select(stats.results("lesson00"), method="scratch until flat", epochs=100)
     assert long["per_class"].tolist() == [50, 50]
 
 
 def test_each_part_of_the_recipe_had_the_same_choice_of_rates_and_seeds():
-    rows = data.results("lesson05").query("per_class == 20 and method != 'frozen'")
+    rows = stats.results("lesson05").query("per_class == 20 and method != 'frozen'")
     assert set(rows.groupby("method")["seed"].apply(tuple)) == {(0, 1, 2, 3, 4)}
-    assert set(rows["rate"]) <= set(classic.RATES)
+    assert set(rows["rate"]) <= set(lesson05.RATES)
 
 
 # --- lesson 07 ------------------------------------------------------------------------------------------------------
 
 
 def promise(method: str, per_class: int) -> pd.DataFrame:
-    return stats.select(data.results("lesson07"), method=method, per_class=per_class)
+    return stats.select(stats.results("lesson07"), method=method, per_class=per_class)
 
 
 @pytest.mark.parametrize("per_class", [10, 40])
@@ -582,7 +584,7 @@ def test_scattered_copies_promise_too_much(per_class):
 
 @pytest.mark.parametrize("per_class", [10, 40])
 def test_views_gain_nothing_that_the_rows_can_show(per_class):
-    rows = stats.select(data.results("lesson07"), per_class=per_class)
+    rows = stats.select(stats.results("lesson07"), per_class=per_class)
     assert stats.paired_difference(rows, "photos and views", "photos", value="accuracy").verdict == "cannot tell"
 
 

@@ -16,7 +16,7 @@ import course
 import notebooks
 
 pytestmark = pytest.mark.colab
-WIDGETS = ("widgets", "live", "labs", "uploads", "explorers")
+WIDGETS = ("show/test_widgets", "show/test_lab", "course/test_lesson03", "show/test_uploads", "show/test_explorers")
 WITNESS = """
 import google.colab.output, ipywidgets, IPython, transfer_utils
 print(ipywidgets.__version__)
@@ -54,9 +54,9 @@ def runtime(python, tmp_path_factory) -> Path:
 
 # An explorer over stored rows, and the lab that trains: the two kinds of widget.
 CELLS = (
-    "from transfer_utils import data, explorers, labs",
-    "explorers.label_curve(data.results('lesson02'), 'stage', title='Stages')",
-    "few = data.load().only('cat', 'deer', 'horse')\nlabs.freezing_lab(few, few.take(12), epochs=2)",
+    "from transfer_utils import course, data, show, stats",
+    "show.label_explorer(stats.results('lesson02'), 'stage', title='Stages')",
+    "few = data.load().only('cat', 'deer', 'horse')\ncourse.freezing_lab(few, few.take(12), epochs=2)",
 )
 
 
@@ -92,7 +92,7 @@ def test_another_lesson_finds_it_installed_and_keeps_its_features_on_the_drive(r
 
 
 def test_every_widget_works_without_a_page(python, first_lesson):
-    tests = [f"tests/test_{name}.py" for name in WIDGETS]
+    tests = [f"tests/{name}.py" for name in WIDGETS]
     command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
     # Both platformdirs are in sight here, and only one of them brings the plugin that it announces.
     env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}

@@ -6,9 +6,10 @@ import pytest
 import torch
 from test_notebooks import printed, run_solved
 
-from transfer_utils import backbones, data, device, features, memory
-from transfer_utils.freezing import freeze
-from transfer_utils.training import Recipe, fit, train
+from transfer_utils import backbones, data
+from transfer_utils.backbones import freeze
+from transfer_utils.machine import device, memory
+from transfer_utils.training import Recipe, features, fit, train
 
 pytestmark = [
     pytest.mark.gpu,

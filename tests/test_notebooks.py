@@ -99,7 +99,7 @@ def test_lesson_form(name):
     for heading in ("## Self-test", "## Recap", "## References", "**Takeaway.**"):
         assert heading in text
     assert re.search(r"[Gg]uess|[Pp]redict", text)
-    assert "explorers." in "".join(cell.source for cell in code_cells(notebook))
+    assert "_explorer(" in "".join(cell.source for cell in code_cells(notebook))
     for cell in code_cells(notebook):
         lines = [line for line in cell.source.splitlines() if line.strip()]
         assert len(lines) <= 12, cell.source

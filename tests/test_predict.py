@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from test_classifiers import CLASSES, new_photos, small_classifier
+from small_classifiers import CLASSES, new_photos, small_classifier
 
-from transfer_utils import classifiers, predict, saved_models
-from transfer_utils.photo_files import read_photo
+from transfer_utils import own_photos, predict
+from transfer_utils.own_photos import read_photo
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    return saved_models.save(tmp_path_factory.mktemp("saved") / "model", small_classifier()[0], "# Card\n")
+    return own_photos.save(tmp_path_factory.mktemp("saved") / "model", small_classifier()[0], "# Card\n")
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def ask(*arguments) -> object:
 def expected(path: Path) -> tuple[str, str]:
     """The answer of the classifier itself."""
     pixels, _ = read_photo(path.read_bytes(), 64)
-    answer = classifiers.predict(small_classifier()[0], torch.from_numpy(pixels).permute(2, 0, 1)[None]).iloc[0]
+    answer = own_photos.predict(small_classifier()[0], torch.from_numpy(pixels).permute(2, 0, 1)[None]).iloc[0]
     return answer["class"], f"{answer['probability']:.4f}"
 
 
@@ -138,7 +138,7 @@ def test_a_pipe_is_not_waited_for(model, photos, capsys, tmp_path):
 
 def test_a_class_with_a_tab_in_its_name_is_still_one_field(photos, tmp_path, capsys):
     classifier = replace(small_classifier("course_resnet/both")[0], classes=("a\tb", "c\nd", "e\rf"))
-    ask(saved_models.save(tmp_path / "model", classifier, ""), *photos)
+    ask(own_photos.save(tmp_path / "model", classifier, ""), *photos)
     assert [line.count("\t") for line in capsys.readouterr().out.split("\n")] == [2, 2, 2, 0]
 
 
@@ -195,7 +195,7 @@ def emptied(model: Path) -> None:
 
 @pytest.mark.parametrize("spoil", [damaged, missing, emptied])
 def test_a_model_that_is_not_whole_is_refused_in_one_line(photos, tmp_path, capsys, spoil):
-    spoil(saved_models.save(tmp_path / "model", small_classifier("course_resnet/both")[0], ""))
+    spoil(own_photos.save(tmp_path / "model", small_classifier("course_resnet/both")[0], ""))
     said = ask(tmp_path / "model", *photos)
     assert len(said.splitlines()) == 1
     assert "Copy the whole folder anew" in said

@@ -41,7 +41,7 @@ def place(tmp_path, monkeypatch):
 
 
 def test_a_course_run_ends_with_a_table(place, capsys):
-    sources = "from transfer_utils.settings import result", "result(gain=0.123, other=1)"
+    sources = "from transfer_utils.course import result", "result(gain=0.123, other=1)"
     write_notebook(place / "notebooks" / "00_a.ipynb", *sources, tags=["result"])
     before = (place / "notebooks" / "00_a.ipynb").read_bytes()
     assert course.main([]) == 0
@@ -124,8 +124,8 @@ def test_a_wheel_finds_its_photos(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     code = (
-        "from transfer_utils import data, embedded, checkpoints, labs\n"
-        "print(len(data.load()), checkpoints.shipped(), len(data.results('lesson01')) > 0, embedded.folder())"
+        "from transfer_utils import backbones, course, data, machine, stats\n"
+        "print(len(data.load()), backbones.shipped(), len(stats.results('lesson01')) > 0, machine.shipped_folder())"
     )
     # -P and an own path: the checkout must not answer in the wheel's place
     ran = subprocess.run(

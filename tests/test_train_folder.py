@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from transfer_utils import classifiers, data, photo_folders, saved_models, train_folder
+from transfer_utils import data, own_photos, train_folder
+from transfer_utils.own_photos import classifiers, saved_models
 
 NAMES = ("frog", "ship")
 
@@ -70,7 +71,7 @@ def ended(*arguments) -> str:
 
 @pytest.fixture
 def no_work(monkeypatch) -> None:
-    monkeypatch.setattr(photo_folders, "read", lambda *_, **__: pytest.fail("the photos were read"))
+    monkeypatch.setattr(own_photos, "read", lambda *_, **__: pytest.fail("the photos were read"))
 
 
 # --- what it does -------------------------------------------------------------------------------------------------
@@ -103,11 +104,11 @@ def test_it_tells_on_standard_error_how_it_goes(trained):
 
 def test_the_saved_model_knows_the_photos(trained, photos):
     place, ran = trained
-    classifier = saved_models.load(place / "deep" / "model")
+    classifier = own_photos.load(place / "deep" / "model")
     assert classifier.classes == NAMES
     assert len(classifier.known) == 16
-    folder = photo_folders.read(photos, classifier.size, progress=False)
-    answers = classifiers.predict(classifier, folder.photos.images)
+    folder = own_photos.read(photos, classifier.size, progress=False)
+    answers = own_photos.predict(classifier, folder.photos.images)
     assert (answers["class"] == [NAMES[label] for label in folder.photos.labels]).mean() > 0.85
     card = (place / "deep" / "model" / saved_models.CARD).read_text(encoding="utf-8")
     measured = ran.stderr.split("had not seen it: ")[1].splitlines()[0]
@@ -116,13 +117,15 @@ def test_the_saved_model_knows_the_photos(trained, photos):
 
 def test_a_zip_and_a_second_time_into_the_same_place(trained, photos, tmp_path, capsys, monkeypatch):
     """The features of these photos are in the cache by now, so the network must not run again."""
-    monkeypatch.setattr(classifiers.features, "run", lambda *_: pytest.fail("the photos went through the network"))
+    monkeypatch.setattr(
+        classifiers.training, "run_network", lambda *_: pytest.fail("the photos went through the network")
+    )
     archive = shutil.make_archive(tmp_path / "photos", "zip", photos)
     before = checksums(tmp_path)
     for source in (archive, photos):
         train_folder.main([str(source), "--out", str(tmp_path / "model")])
         assert capsys.readouterr().out == f"{tmp_path / 'model'}\n"
-        assert saved_models.load(tmp_path / "model").classes == NAMES
+        assert own_photos.load(tmp_path / "model").classes == NAMES
     assert checksums(tmp_path).items() >= before.items()
 
 
@@ -132,7 +135,7 @@ def test_a_place_that_the_terminal_cannot_spell_is_no_failure(trained, photos, t
     train_folder.main([str(photos), "--out", str(tmp_path / "modèle")])
     terminal.flush()
     assert terminal.buffer.getvalue() == str(tmp_path / "modèle").encode("ascii", "backslashreplace") + b"\n"
-    assert saved_models.load(tmp_path / "modèle").classes == NAMES
+    assert own_photos.load(tmp_path / "modèle").classes == NAMES
 
 
 # --- what it refuses ----------------------------------------------------------------------------------------------
@@ -233,7 +236,7 @@ def test_a_class_whose_name_is_no_utf_8_is_trained_or_refused_before_any_work(tm
             pytest.skip("this file system takes no such name")
         for i in range(2):
             Image.effect_noise((40, 40), 90).save(place / f"{i}.png")
-    monkeypatch.setattr(classifiers, "extract", functools.partial(classifiers.extract, backbone="course_resnet/both"))
+    monkeypatch.setattr(own_photos, "extract", functools.partial(own_photos.extract, backbone="course_resnet/both"))
     assert "codec" not in ended(tmp_path / "photos", "--out", tmp_path / "model")
 
 

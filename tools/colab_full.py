@@ -17,7 +17,7 @@ import scipy.stats
 import colab
 import course
 import notebooks
-from transfer_utils import data, stats
+from transfer_utils import stats
 
 PAGE = notebooks.ROOT / "docs" / "colab.md"
 # The live numbers of the first lessons, and the stored rows that say how far two runs with different seeds may differ.
@@ -39,7 +39,7 @@ HEADLINES = {
 
 def allowed(table: str, where: dict[str, object]) -> float:
     """What two runs that differ in their seed alone stay within, 95 times in 100: from the stored valid accuracies."""
-    values = stats.select(data.results(table), **where)["valid"]
+    values = stats.select(stats.results(table), **where)["valid"]
     return scipy.stats.t.ppf(0.975, len(values) - 1) * values.std() * 2**0.5
 
 

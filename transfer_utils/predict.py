@@ -9,9 +9,8 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from transfer_utils import classifiers, saved_models
-from transfer_utils.classifiers import Classifier
-from transfer_utils.photo_files import Unreadable, read_bytes, read_photo
+from transfer_utils import own_photos
+from transfer_utils.own_photos import Classifier, Unreadable, read_bytes, read_photo
 
 DESCRIPTION = """\
 Ask a saved classifier about photos, which are only read, never changed. Prints one line for each photo: its path, the
@@ -33,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="photo files: JPEG, PNG, WebP, GIF, TIFF, BMP ...")
     chosen = parser.parse_args(arguments)
     try:
-        classifier = saved_models.load(chosen.model)
+        classifier = own_photos.load(chosen.model)
     except (OSError, ValueError) as error:
         sys.exit(str(error))
     # A name that the terminal's encoding lacks must not end the run.
@@ -55,7 +54,7 @@ def _answer(classifier: Classifier, path: str) -> bool:
     except (OSError, Unreadable) as error:
         tqdm.write(f"{name}: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
         return False
-    answer = classifiers.predict(classifier, torch.from_numpy(pixels).permute(2, 0, 1)[None]).iloc[0]
+    answer = own_photos.predict(classifier, torch.from_numpy(pixels).permute(2, 0, 1)[None]).iloc[0]
     tqdm.write(f"{name}\t{answer['class'].translate(ONE_LINE)}\t{answer['probability']:.4f}", file=sys.stdout)
     if answer["unlike"]:
         tqdm.write(f"{name}: unlike any photo that this classifier was trained on", file=sys.stderr)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from transfer_utils import cards, classifiers, evaluation, photo_folders, photo_reports, saved_models
+from transfer_utils import own_photos, stats
 
 DESCRIPTION = """\
 Train a classifier on your own photos. PHOTOS is a folder, or a zip of one, with a folder for each class:
@@ -19,17 +19,17 @@ EXAMPLE = "example: python -m transfer_utils.train_folder photos --out my_model"
 
 def train_folder(photos: str | Path, out: str | Path) -> Path:
     """Read, cross-validate, train and save; says how it goes on standard error. Errors as in the steps themselves."""
-    target = saved_models.check_place(out)
+    target = own_photos.check_place(out)
     if str(photos) and target.is_relative_to(Path(photos).expanduser().resolve()):
         raise ValueError(f"{out} lies inside {photos}, where it would be taken for a class. Choose a place outside.")
-    folder = photo_folders.read(photos)
-    print(photo_reports.report(folder), file=sys.stderr)
-    bank = classifiers.extract(folder)
-    logits = classifiers.cross_validate(bank)
-    right = evaluation.overall(folder.photos.labels, logits.argmax(1))
+    folder = own_photos.read(photos)
+    print(own_photos.report(folder), file=sys.stderr)
+    bank = own_photos.extract(folder)
+    logits = own_photos.cross_validate(bank)
+    right = stats.overall(folder.photos.labels, logits.argmax(1))
     print(f"Recognised, each by a classifier that had not seen it: {right}", file=sys.stderr)
-    card = cards.folder_card(folder, logits, bank.model.name)
-    return saved_models.save(out, classifiers.train(bank, logits), card)
+    card = own_photos.folder_card(folder, logits, bank.model.name)
+    return own_photos.save(out, own_photos.train(bank, logits), card)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

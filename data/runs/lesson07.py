@@ -1,0 +1,89 @@
+"""Whether a small folder's own accuracy holds for new photos: the runs behind lesson 7."""
+
+from dataclasses import replace
+from functools import lru_cache
+
+import pandas as pd
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from transfer_utils import data, own_photos, stats, training
+from transfer_utils.data import ImageSet
+from transfer_utils.own_photos import Bank, Classifier, PhotoFolder
+from transfer_utils.stats import Row
+
+CLASSES = ("cat", "dog", "horse")
+METHODS = ("photos", "photos and views", "with copies, kept together", "with copies, scattered")
+SIZES = (10, 40)  # photos per class
+SEEDS = range(20)
+PIXELS = 224
+STRANGERS = 40  # photos of each class that the classifier does not know
+
+
+def jobs() -> list[Row]:
+    """Every folder: two sizes, twenty draws."""
+    return [{"per_class": size, "seed": seed} for size in SIZES for seed in SEEDS]
+
+
+def rows(per_class: int, seed: int) -> list[Row]:
+    """One row for each of METHODS: the accuracy that cross-validation promised, and the one on new photos."""
+    drawn = data.load("cifar10_photos", "train").only(*CLASSES).take(per_class, seed)
+    bank = own_photos.extract(as_folder(drawn), views=True)
+    plain = replace(bank, views=bank.views[:0])
+    banks = (
+        plain,
+        bank,
+        _with_copies(bank, torch.arange(len(drawn)).repeat(2)),
+        _with_copies(bank, torch.arange(2 * len(drawn))),
+    )
+    return [{"method": method, **_kept(one, seed)} for method, one in zip(METHODS, banks, strict=True)]
+
+
+def _kept(bank: Bank, seed: int) -> Row:
+    labels, logits = bank.folder.photos.labels, own_photos.cross_validate(bank, seed)
+    promised = stats.overall(labels, logits.argmax(1))
+    row = {"promised": promised.mean, "low": promised.low, "high": promised.high}
+    row |= on_new_photos(own_photos.train(bank, logits))
+    return {name: round(float(value), 4) for name, value in row.items()}
+
+
+def _with_copies(bank: Bank, groups: Tensor) -> Bank:
+    """The folder with a shifted, perhaps mirrored copy of every photo; groups say whether that is known."""
+    photos, twice = bank.folder.photos, torch.arange(len(bank.plain)).repeat(2)
+    names = bank.folder.names * 2
+    folder = PhotoFolder(photos[twice], names, groups, bank.folder.files)
+    return replace(
+        bank, folder=folder, plain=torch.cat([bank.plain, bank.views[0]]), views=torch.zeros(0, *bank.plain.shape)
+    )
+
+
+def as_folder(photos: ImageSet) -> PhotoFolder:
+    """Photos of the course as if they had been read from a folder, enlarged to the size that lesson 7 uses."""
+    names = tuple(f"{photos.classes[label]}/{i}.png" for i, label in enumerate(photos.labels.tolist()))
+    return PhotoFolder(_large(photos), names, torch.arange(len(photos)), pd.DataFrame())
+
+
+def on_new_photos(classifier: Classifier) -> Row:
+    """Accuracy on valid photos of the classes, and how many of these and of strangers' it calls unlike its own."""
+    ours, others = new_photos()
+    answers, about_others = (
+        own_photos.judge(classifier, training.extract(classifier.model, photos, PIXELS)) for photos in (ours, others)
+    )
+    right = answers["class"] == [ours.classes[label] for label in ours.labels]
+    scores = [*answers["strangeness"], *about_others["strangeness"]]
+    found = {"accuracy": right.mean(), "flagged": answers["unlike"].mean()}
+    auroc = roc_auc_score([0] * len(ours) + [1] * len(others), scores)
+    return {**found, "flagged_others": about_others["unlike"].mean(), "auroc": auroc}
+
+
+@lru_cache
+def new_photos() -> tuple[ImageSet, ImageSet]:
+    """Valid photos of the three classes, and some of the seven classes that the classifier does not know."""
+    valid = data.load("cifar10_photos", "valid")
+    strangers = [name for name in valid.classes if name not in CLASSES]
+    return _large(valid.only(*CLASSES)), _large(valid.only(*strangers).take(STRANGERS))
+
+
+def _large(photos: ImageSet) -> ImageSet:
+    return replace(photos, images=data.resize(photos.images, PIXELS))

@@ -1,0 +1,49 @@
+"""What the runs behind the stored rows share; each lessonNN.py makes data/results/lessonNN.csv."""
+
+import time
+
+import torch
+
+from transfer_utils import backbones, training
+from transfer_utils.backbones import StagedModel, checkpoint_folder
+from transfer_utils.data import SOURCES, ImageSet
+from transfer_utils.stats import Row, result_row
+from transfer_utils.training import Recipe, accuracy, fit, fit_until_flat
+
+SIZE = 96  # pixels at which the ImageNet network sees the photos
+LOOK_EVERY, PATIENCE = 5, 3  # epochs between looks at the valid photos, and looks without a rise
+
+
+def pretrained_on_both(seed: int) -> StagedModel:
+    """The course ResNet pretrained on the five source classes with this pretraining seed."""
+    return backbones.load_checkpoint(checkpoint_folder(seed) / "both", backbones.course_resnet(len(SOURCES["both"][0])))
+
+
+def probe_row(backbone: StagedModel, few: ImageSet, valid: ImageSet, test: ImageSet, size: int) -> Row:
+    valid_bank, test_bank = (training.extract(backbone, photos, size) for photos in (valid, test))
+    started = time.perf_counter()
+    bank = training.extract(backbone, few, size, cache=False)
+    probe = training.best_probe(bank, few.labels, valid_bank, valid.labels)
+    seconds = time.perf_counter() - started
+    scores = probe.accuracy(valid_bank, valid.labels), probe.accuracy(test_bank, test.labels)
+    return result_row(*scores, seconds, rate=None, head_ratio=None, epochs=1)
+
+
+def best_of(build, recipes: list[Recipe], few, valid, test, size: int, seed: int, watched=None) -> Row:
+    """Train with each recipe from the same start; the best on valid photos reads the test photos, once.
+
+    watched: valid photos to train until accuracy on them stops rising; None: train for all epochs.
+    """
+    tried = []
+    for recipe in recipes:
+        torch.manual_seed(seed)
+        model, started = build(), time.perf_counter()
+        if watched is None:
+            history = fit(model, few, None, size, recipe, progress=False)
+        else:
+            history = fit_until_flat(model, few, watched, size, recipe, PATIENCE)
+        seconds = time.perf_counter() - started
+        tried.append((accuracy(model, valid, size), seconds, model, recipe, int(history["epoch"].max())))
+    best_valid, seconds, model, recipe, epochs = max(tried, key=lambda run: run[0])
+    chosen = {"rate": recipe.rate, "head_ratio": recipe.head_ratio, "epochs": epochs}
+    return result_row(best_valid, accuracy(model, test, size), seconds, **chosen)

@@ -1,0 +1,497 @@
+"""Every exercise check: the solution is right, and each common mistake gets its own hint."""
+
+import re
+
+import pandas as pd
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from transfer_utils import backbones, course, data, stats, training
+from transfer_utils.course import checking
+from transfer_utils.course.exercises import QUIZZES
+
+
+def verdict(check, answer, capsys) -> str:
+    check(answer)
+    return capsys.readouterr().out
+
+
+def unfilled(*arguments):
+    return None
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        course.ten_classes,
+        course.accuracy_with,
+        course.transplanted,
+        course.neighbour_agreement,
+        course.frozen,
+        course.best_stage,
+        course.trains_only_the_head,
+        course.layer_rates,
+        course.paired_gain,
+        course.pareto_front,
+        course.heat_map,
+        course.best_temperature,
+        course.balanced_accuracy,
+        course.parts_without_leaks,
+    ],
+)
+def test_an_open_exercise_is_not_yet_done(check, capsys):
+    said = verdict(check, unfilled, capsys)
+    assert said.startswith("Not yet: unfilled() returned None.")
+    assert "Hint:" in said
+
+
+def test_a_called_function_and_a_crash_are_explained(capsys):
+    assert "without brackets" in verdict(course.frozen, 3, capsys)
+    said = verdict(course.frozen, lambda model: model.no_such_thing, capsys)
+    assert "AttributeError" in said
+    assert "Hint:" in said
+
+
+# --- lesson 00
+
+
+def test_ten_classes(capsys):
+    load = backbones.load_backbone
+    assert verdict(course.ten_classes, lambda: load("efficientnet_lite0", classes=10), capsys).startswith("Right")
+    assert "1000 outputs" in verdict(course.ten_classes, lambda: load("efficientnet_lite0"), capsys)
+    assert "3 outputs" in verdict(course.ten_classes, lambda: load("efficientnet_lite0", classes=3), capsys)
+    assert "pretrained=False" in verdict(course.ten_classes, lambda: load("efficientnet_lite0", False, 10), capsys)
+
+
+def test_accuracy_with(capsys, monkeypatch):
+    """On few photos and a small network: the check itself is what is tested."""
+    few_valid = data.load(split="valid").take(10, seed=0)
+    small = backbones.load_backbone("course_resnet/both")
+    real = data.load
+    monkeypatch.setattr(data, "load", lambda name, split: few_valid if split == "valid" else real(name, split))
+    monkeypatch.setattr(backbones, "load_backbone", lambda name: small)
+
+    def accuracy(count, measured_on=None):
+        drawn = real().take(count, seed=0)
+        unseen = drawn if measured_on == "train" else few_valid
+        bank, unseen_bank = (training.extract(small, photos, 96) for photos in (drawn, unseen))
+        return training.linear_probe(bank, drawn.labels).accuracy(unseen_bank, unseen.labels)
+
+    assert verdict(course.accuracy_with, accuracy, capsys).startswith("Right")
+    assert "seen those photos" in verdict(course.accuracy_with, lambda n: accuracy(n, "train"), capsys)
+    assert "we get" in verdict(course.accuracy_with, lambda n: 0.5 + accuracy(n) / 10, capsys)
+
+
+# --- lesson 01
+
+
+def copy_stages(pretrained, new, names):
+    for name in names:
+        new.get_submodule(name).load_state_dict(pretrained.get_submodule(name).state_dict())
+    return new
+
+
+def only_parameters(pretrained, new):
+    for (name, mine), theirs in zip(new.named_parameters(), pretrained.parameters(), strict=True):
+        if not name.startswith("head"):
+            mine.data.copy_(theirs.data)
+    return new
+
+
+def wrong_way(pretrained, new):
+    return copy_stages(new, pretrained, ["stem"]) and new
+
+
+STAGES = ["stem", "stage1", "stage2", "stage3", "pool"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda p, n: copy_stages(p, n, STAGES), "Right"),
+        (only_parameters, "batch-norm statistics"),
+        (lambda p, n: copy_stages(p, n, STAGES[:-2]), "stage3"),
+        (lambda p, n: p, "head came along"),
+        (wrong_way, "pretrained network changed"),
+    ],
+)
+def test_transplanted(answer, said, capsys):
+    assert said in verdict(course.transplanted, answer, capsys)
+
+
+def nearest_labels(points, labels, own_allowed=False):
+    distances = torch.cdist(points, points)
+    return labels[(distances if own_allowed else distances.fill_diagonal_(torch.inf)).argmin(1)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda x, y: (nearest_labels(x, y) == y).float().mean(), "Right"),
+        (lambda x, y: (nearest_labels(x, y, own_allowed=True) == y).float().mean(), "is itself"),
+        (lambda x, y: 0.5, "the share is"),
+    ],
+)
+def test_neighbour_agreement(answer, said, capsys):
+    assert said in verdict(course.neighbour_agreement, answer, capsys)
+
+
+# --- lesson 02
+
+
+def no_gradient(model):
+    return model.requires_grad_(False)
+
+
+def forgets_train(model):
+    return no_gradient(model).eval()
+
+
+def keeps_all(model):
+    forgets_train(model).train = lambda mode=True: model
+    return model
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (keeps_all, "Right"),
+        (lambda model: model.eval(), "gradients still reach"),
+        (no_gradient, "which switch decides"),
+        (forgets_train, "turned your eval() back"),
+    ],
+)
+def test_frozen(answer, said, capsys):
+    assert said in verdict(course.frozen, answer, capsys)
+
+
+def choose(rows: pd.DataFrame, per_class: int, by: str = "valid", mix: bool = False):
+    means = (rows if mix else rows[rows.per_class == per_class]).groupby("stage")[["valid", "test"]].mean()
+    return means[by].idxmax(), means.loc[means[by].idxmax(), "test"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (choose, "Right"),
+        (lambda r, n: choose(r, n, by="test"), "chose by accuracy on test"),
+        (lambda r, n: choose(r, n, mix=True), "different sizes"),
+        (lambda r, n: choose(r, n)[0], "return a pair"),
+        (lambda r, n: ("middle", 0.62), "then average 'test'"),
+    ],
+)
+def test_best_stage(answer, said, capsys):
+    assert said in verdict(course.best_stage, answer, capsys)
+
+
+# --- lesson 03
+
+
+def train_head(model, photos, trains="head", mode=False, epochs=2):
+    model.requires_grad_(False)
+    optimiser = torch.optim.AdamW(model.get_submodule(trains).requires_grad_(True).parameters(), lr=1e-2)
+    for _ in range(epochs):
+        model.train(mode)
+        cross_entropy(model(model.preprocess(photos.images)), photos.labels).backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    return model
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (train_head, "Right"),
+        (lambda m, p: train_head(m, p, mode=True), "in which mode"),
+        (lambda m, p: train_head(m, p, trains=""), "stem.0.weight moved"),
+        (lambda m, p: train_head(m, p, epochs=0), "the head did not move either"),
+    ],
+)
+def test_trains_only_the_head(answer, said, capsys):
+    assert said in verdict(course.trains_only_the_head, answer, capsys)
+
+
+def layer_rates(model, rate, factor, pool_counts=False, frozen_too=False):
+    groups = []
+    for name in reversed(model.stages):
+        kept = [p for p in model.get_submodule(name).parameters() if p.requires_grad or frozen_too]
+        if kept:
+            groups.append({"params": kept, "lr": rate})
+        if kept or pool_counts:
+            rate = rate / factor
+    return groups
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (layer_rates, "Right"),
+        (lambda m, r, f: layer_rates(m, r, f, pool_counts=True), "stage3 got 0.25; we get 0.5"),
+        (lambda m, r, f: layer_rates(m, r, 1.0), "stage3 got 1; we get 0.5"),
+        (lambda m, r, f: layer_rates(m, r, f, frozen_too=True), "the stem is frozen, and yet in a group"),
+        (lambda m, r, f: layer_rates(m, r, f)[:-1], "stage1.conv1.weight is in no group"),
+        (lambda m, r, f: [*layer_rates(m, r, f), {"params": [m.head.bias], "lr": r}], "in two groups"),
+    ],
+)
+def test_layer_rates(answer, said, capsys):
+    assert said in verdict(course.layer_rates, answer, capsys)
+
+
+# --- lesson 04
+
+
+def my_gain(grid, source, target, method, per_class, drop=(), by="seed", turned=1, reduce=pd.Series.mean):
+    """The lesson's solution. drop: columns that it forgets to select by."""
+
+    def scores(**where):
+        found = stats.select(grid, **{name: value for name, value in where.items() if name not in drop})
+        return (found.set_index(by) if by else found)["test"]
+
+    here = {"target": target, "per_class": per_class}
+    tuned = scores(source=source, method=method, **here)
+    return reduce(turned * (tuned - scores(source="scratch", method="scratch", **here)))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, "Right"),
+        ({"turned": -1}, "the sign is turned round"),
+        ({"reduce": lambda series: series}, "my_gain returned Series.\nHint: take the mean"),
+        ({"reduce": lambda series: list(series)}, "my_gain returned list.\nHint: take the mean"),
+        ({"by": None}, "my_gain returned nan.\nHint: set_index('seed')"),
+        ({"drop": ["target"]}, "select source, target, method and per_class"),
+        ({"drop": ["per_class"]}, "select source, target, method and per_class"),
+        ({"drop": ["source"]}, "select source, target, method and per_class"),
+        ({"drop": ["method"]}, "select source, target, method and per_class"),
+        ({"reduce": lambda series: 100 * series.mean()}, "on our small table my_gain gives 20.000; we get 0.200"),
+    ],
+)
+def test_paired_gain(change, said, capsys):
+    shown = verdict(course.paired_gain, lambda *setting: my_gain(*setting, **change), capsys)
+    assert said in shown
+    assert shown.startswith("Right" if said == "Right" else "Not yet")
+
+
+def test_paired_gain_takes_the_course_s_own_function(capsys):
+    def gain(grid, *setting):
+        return course.gain(grid.assign(network="course_resnet"), *setting).mean
+
+    assert verdict(course.paired_gain, gain, capsys).startswith("Right")
+
+
+def front(points, order=lambda name, points: (points[name][0], -points[name][1]), better=lambda new, old: new > old):
+    """The lesson's solution."""
+    kept, best = [], 0
+    for name in sorted(points, key=lambda name: order(name, points)):
+        if better(points[name][1], best):
+            kept.append(name)
+            best = points[name][1]
+    return kept
+
+
+BEATEN = "a point is beaten when another one is as cheap and better, or as good and cheaper"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (front, "Right"),
+        (lambda points: (name for name in front(points)), "Right"),
+        (stats.pareto, "Right"),
+        (lambda points: front(points)[::-1], "the names are right, their order is not.\nHint: cheapest first"),
+        (lambda points: sorted(points, key=points.get), f"four points, one of them beaten: .*{BEATEN}"),
+        (lambda points: [], f"four points, one of them beaten: .*{BEATEN}"),
+        (lambda points: front(points, lambda name, points: points[name]), f"two of the same cost: .*{BEATEN}"),
+        (lambda points: front(points, better=lambda new, old: new >= old), f"two of the same accuracy: .*{BEATEN}"),
+        (lambda points: [points[name] for name in front(points)], f"gave .*{BEATEN}"),
+    ],
+    ids=[
+        "solution",
+        "generator",
+        "the course's own",
+        "dear first",
+        "everything",
+        "nothing",
+        "keeps what is beaten at its cost",
+        "keeps what is as good and dearer",
+        "points instead of names",
+    ],
+)
+def test_pareto_front(answer, said, capsys):
+    shown = verdict(course.pareto_front, answer, capsys)
+    assert re.search(said, shown, re.DOTALL)
+    assert shown.startswith("Right" if said == "Right" else "Not yet")
+
+
+def test_pareto_front_that_is_no_list_is_no_list_of_names(capsys):
+    shown = verdict(course.pareto_front, lambda points: 3, capsys)
+    assert shown.startswith("Not yet")
+    assert "list of names" in shown
+
+
+# --- lesson 05
+
+
+def heat(maps, slopes, places=(2, 3), cut=torch.relu):
+    """The lesson's solution."""
+    return cut((slopes.mean(places, keepdim=True) * maps).sum(1))
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (heat, "Right"),
+        (lambda m, s: heat(m, s).tolist(), "Right"),
+        (lambda m, s: heat(m, s, cut=lambda x: x), "some places are negative.\nHint: what speaks against the class"),
+        (lambda m, s: (s * m).sum(1).relu(), "each place has a weight of its own.\nHint: average the slopes"),
+        (lambda m, s: (s.mean((2, 3), True) * m).relu().sum(1), "relu came before the sum.\nHint: add the channels"),
+        (lambda m, s: heat(m, 12 * s), "the slopes are added up.\nHint: take their mean"),
+        (lambda m, s: heat(m, s) / 6, "the channels are averaged.\nHint: add the channels up"),
+        (lambda m, s: heat(m, s) / heat(m, s).amax((1, 2), True), "the map is stretched to 1.\nHint: leave it"),
+        (lambda m, s: (s.mean((2, 3)) @ m.flatten(2)).relu(), "returned a tensor (2, 2, 12) for maps (2, 6, 3, 4)"),
+        (lambda m, s: s.mean((2, 3), keepdim=True) * m, "it should be (2, 3, 4).\nHint: slopes.mean("),
+        (lambda m, s: heat(m, s, cut=torch.abs), "the numbers differ from ours.\nHint: weight * maps"),
+        (lambda m, s: heat(m, s, places=(0, 2, 3)), "the numbers differ from ours"),
+        (lambda m, s: heat(m, s) / 0 * 0, "the numbers differ from ours"),
+        (lambda m, s: 3, "returned a tensor ()"),
+        (lambda m, s: "warm", "stopped with"),
+    ],
+)
+def test_heat_map(answer, said, capsys):
+    shown = verdict(course.heat_map, answer, capsys)
+    assert said in shown
+    assert shown.startswith("Right" if said == "Right" else "Not yet")
+
+
+def cooled(logits, labels, candidates=None, loss=cross_entropy, best=torch.argmin):
+    """The lesson's solution."""
+    candidates = torch.logspace(-1, 1, 200) if candidates is None else candidates
+    return candidates[best(torch.stack([loss(logits / t, labels) for t in candidates]))].item()
+
+
+class ByTheirSize:
+    """Is right once, and from then on looks at the logits alone."""
+
+    share = None
+
+    def __call__(self, logits, labels):
+        self.share = self.share or cooled(logits, labels) / logits.std()
+        return self.share * logits.std()
+
+
+def mistakes_at(logits, labels):
+    return (logits.argmax(1) != labels).float().mean()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (cooled, "Right"),
+        (lambda x, y: torch.tensor(cooled(x, y)), "Right"),
+        (lambda x, y: 1 / cooled(x, y), "Hint: divide the logits by each candidate"),
+        (lambda x, y: cooled(x, y, best=torch.argmax), "Hint: divide the logits by each candidate"),
+        (lambda x, y: cooled(x, y, loss=mistakes_at), "Hint: divide the logits by each candidate"),
+        (lambda x, y: cooled(x, y, torch.linspace(1, 10, 200)), "0.5 times as large as honest ones"),
+        (lambda x, y: cooled(x, y, torch.linspace(0.1, 1, 200)), "4 times as large as honest ones"),
+        (lambda x, y: 1.0, "4 times as large as honest ones gave 1.00; we get "),
+        (lambda x, y: float("nan"), "Hint: divide the logits by each candidate"),
+        (ByTheirSize(), "logits with other labels gave"),
+        (lambda x, y: "warm", "stopped with ValueError"),
+        (lambda x, y: x / 2, "stopped with"),
+    ],
+)
+def test_best_temperature(answer, said, capsys):
+    shown = verdict(course.best_temperature, answer, capsys)
+    assert said in shown
+    assert shown.startswith("Right" if said == "Right" else "Not yet")
+
+
+# --- lesson 07
+
+
+def balanced(labels, predicted, classes=torch.unique):
+    """The lesson's solution."""
+    right = (predicted == labels).float()
+    return torch.stack([right[labels == c].mean() for c in classes(labels)]).mean().item()
+
+
+def precision(labels, predicted):
+    return torch.stack([(labels[predicted == c] == c).float().mean() for c in labels.unique()]).mean()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (balanced, "Right"),
+        (lambda y, p: torch.tensor(balanced(y, p)), "Right"),
+        (
+            lambda y, p: (y == p).float().mean(),
+            "0.9 is the share of all photos.\nHint: take the accuracy of each class",
+        ),
+        (precision, "8 of 8 and 1 of 2 gave 0.944; we get 0.750.\nHint: for each class"),
+        (lambda y, p: 100 * balanced(y, p), "gave 75.000; we get 0.750"),
+        (lambda y, p: float("nan"), "gave nan; we get 0.750"),
+        (
+            lambda y, p: torch.stack(
+                [(p[y == c] == c).sum() / max(1, (y == c).sum()) for c in range(y.max() + 1)]
+            ).mean(),
+            "a class without photos is counted.\nHint: go over labels.unique()",
+        ),
+        (lambda y, p: balanced(y, p, lambda y: range(y.max() + 1)), "a class without photos is counted"),  # it is nan
+        (lambda y, p: "three quarters", "stopped with ValueError"),
+        (lambda y, p: [1.0, 0.5], "stopped with TypeError"),
+    ],
+)
+def test_balanced_accuracy(answer, said, capsys):
+    shown = verdict(course.balanced_accuracy, answer, capsys)
+    assert said in shown
+    assert shown.startswith("Right" if said == "Right" else "Not yet")
+
+
+def parts(groups, count):
+    """The lesson's solution."""
+    return torch.unique(groups, return_inverse=True)[1] % count
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (parts, "Right"),
+        (lambda groups, count: parts(groups, count).tolist(), "Right"),
+        (lambda groups, count: parts(groups, count).numpy(), "Right"),
+        (
+            lambda groups, count: torch.arange(len(groups)) % count,
+            "the near-duplicates of group 1 are in parts [1, 2].\nHint: deal the groups, not the photos",
+        ),
+        (lambda groups, count: groups % count, "are dealt into parts of [100, 0].\nHint: number the groups"),
+        (lambda groups, count: parts(groups, 2), "the parts are [0, 1]; we asked for 0, 1 and 2"),
+        (lambda groups, count: parts(groups, count) + 1, "the parts are [1, 2, 3]; we asked for 0, 1 and 2"),
+        (lambda groups, count: torch.zeros(len(groups)), "the parts are [0.0]"),
+        (lambda groups, count: parts(groups.unique(), count), "parts returned (7,); there are 10 photos"),
+        (lambda groups, count: 3, "parts returned (); there are 10 photos"),
+        (lambda groups, count: "abc", "stopped with"),
+    ],
+)
+def test_parts_without_leaks(answer, said, capsys):
+    shown = verdict(course.parts_without_leaks, answer, capsys)
+    assert said in shown
+    assert shown.startswith("Right" if said == "Right" else "Not yet")
+
+
+# --- self-tests
+
+
+@pytest.mark.parametrize("lesson", QUIZZES)
+def test_self_tests_give_feedback_on_every_option(lesson):
+    assert len(QUIZZES[lesson]) == 3
+    for question in QUIZZES[lesson]:
+        for position, (_, feedback) in enumerate(question.options):
+            letter = "abc"[position]
+            said = checking.feedback(question, letter)
+            assert feedback in said
+            assert ("Right." in said) == (position == question.right)
+    shown = course.self_test(lesson, "z", None).data
+    assert "&#x27;z&#x27;" in shown or "'z' is not one of" in shown
+    assert shown.count("No answer yet.") == 2

@@ -1,0 +1,173 @@
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+
+from transfer_utils.stats import Interval, mean_interval, paired_difference, select, share_interval, stack, summarise
+from transfer_utils.stats.intervals import Share
+
+
+@pytest.fixture
+def rows() -> pd.DataFrame:
+    """Two methods, two sizes, three seeds, shuffled; better is better by 0.1 or 0.2 and a little noise."""
+    records = [
+        {"method": method, "size": size, "seed": seed, "test": seed / 10 + bonus * size / 10, "valid": 0.0}
+        for method, noise in (("better", (1.0, 1.1, 0.9)), ("worse", (0.0, 0.0, 0.0)))
+        for size in (1, 2)
+        for seed, bonus in enumerate(noise)
+    ]
+    return pd.DataFrame(records).sample(frac=1, random_state=0)
+
+
+@pytest.mark.parametrize("values", [[0.1, 0.4], [0.7, 0.71, 0.69, 0.75, 0.6], list(np.linspace(0, 1, 40))])
+@pytest.mark.parametrize("confidence", [0.95, 0.8])
+def test_mean_interval_is_the_t_interval(values, confidence):
+    found = mean_interval(values, confidence)
+    low, high = scipy.stats.t.interval(confidence, len(values) - 1, loc=np.mean(values), scale=scipy.stats.sem(values))
+    assert (found.mean, found.low, found.high) == pytest.approx((np.mean(values), low, high), rel=1e-12)
+    assert found.n == len(values)
+    assert found.half == pytest.approx((high - low) / 2)
+
+
+def test_mean_interval_takes_any_iterable_and_equal_values():
+    assert mean_interval(x for x in (0.5, 0.5)) == Interval(0.5, 0.5, 0.5, 2)
+
+
+@pytest.mark.parametrize("values", [[], [0.5]])
+def test_mean_interval_needs_two_values(values):
+    with pytest.raises(ValueError, match=rf"got {len(values)} value\(s\); an interval needs at least 2 seeds"):
+        mean_interval(values)
+
+
+def test_interval_in_words():
+    assert str(Interval(0.123, 0.1, 0.1456, 5)) == "12.3% [10.0%, 14.6%] over 5 seeds"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.01, 0.2, "more"),
+        (-0.2, -0.01, "less"),
+        (-0.01, 0.2, "cannot tell"),
+        (0.0, 0.2, "cannot tell"),
+        (-0.2, 0.0, "cannot tell"),
+    ],
+)
+def test_the_verdict_is_open_while_the_interval_holds_zero(low, high, said):
+    assert Interval((low + high) / 2, low, high, 5).verdict == said
+
+
+# --- shares of photos ---------------------------------------------------------------------------------------------
+
+
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """Wilson's formula, written out."""
+    z = scipy.stats.norm.ppf(0.975)
+    share = right / n
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return middle - half, middle + half
+
+
+def test_share_interval_is_wilsons():
+    found = share_interval(8, 10)
+    # by hand, with z = 1.959964: 0.71674 is the middle, and 0.22658 is half the width
+    assert (found.mean, found.low, found.high) == pytest.approx((0.8, 0.49016, 0.94331), abs=2e-5)
+    assert found.n == 10
+
+
+@pytest.mark.parametrize(("right", "n"), [(1, 2), (1, 300), (37, 41), (299, 300), (2, 3000)])
+def test_share_interval_is_the_formula(right, n):
+    found = share_interval(right, n)
+    assert (found.low, found.high) == pytest.approx(wilson(right, n), rel=1e-9)
+    assert 0 <= found.low < found.mean < found.high <= 1
+
+
+@pytest.mark.parametrize("n", [1, 5, 1000])
+def test_none_and_all_of_the_photos_have_an_interval_too(n):
+    none, every = share_interval(0, n), share_interval(n, n)
+    assert (none.mean, none.low) == (0, 0)
+    assert (every.mean, every.high) == (1, 1)
+    assert none.high == pytest.approx(wilson(0, n)[1])
+    assert every.low == pytest.approx(1 - none.high)
+    assert 0 < none.high < 1
+
+
+def test_more_photos_tell_more():
+    widths = [share_interval(n // 2, n).half for n in (4, 40, 400)]
+    assert widths == sorted(widths, reverse=True)
+    assert widths[0] > 5 * widths[2]
+
+
+@pytest.mark.parametrize(("right", "n"), [(0, 0), (3, 2), (-1, 5), (0, -1)])
+def test_a_share_of_no_photos_or_of_more_than_there_are_is_refused(right, n):
+    with pytest.raises(ValueError, match=rf"got {right} of {n}; it needs at least 1 photo, and 0 to all of them right"):
+        share_interval(right, n)
+
+
+def test_a_share_speaks_of_photos_and_not_of_seeds():
+    found = share_interval(1, 4)
+    assert isinstance(found, Share)
+    assert str(found) == "25.0% [4.6%, 69.9%] of 4 photos"
+
+
+# --- paired differences -------------------------------------------------------------------------------------------
+
+
+def test_paired_difference_pairs_seeds(rows):
+    """The seeds differ much more than the methods: only pairing by seed gives this narrow interval."""
+    found = paired_difference(rows, "better", "worse", size=2)
+    expected = mean_interval([0.2, 0.22, 0.18])
+    assert (found.mean, found.low, found.high) == pytest.approx((expected.mean, expected.low, expected.high))
+    assert found.n == 3
+    assert paired_difference(rows, "worse", "better", size=2).mean == pytest.approx(-0.2)
+    assert paired_difference(rows, "better", "worse", value="valid", size=1).mean == 0
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda rows: rows[(rows["method"] == "better") | (rows["seed"] > 0)],  # a seed is missing
+        lambda rows: rows.assign(seed=rows["seed"] + (rows["method"] == "worse")),  # as many, but other ones
+        lambda rows: rows[rows["method"] != "worse"],  # a method is missing
+        lambda rows: rows[rows["method"] == "neither"],
+    ],
+)
+def test_paired_difference_refuses_other_seeds(rows, spoil):
+    with pytest.raises(ValueError, match="'better' has seeds .* a paired difference needs the same seeds, each once"):
+        paired_difference(spoil(rows), "better", "worse", size=1)
+
+
+def test_paired_difference_refuses_repeated_seeds(rows):
+    with pytest.raises(ValueError, match="Name more columns to select by"):
+        paired_difference(rows, "better", "worse")  # two sizes: each seed is there twice
+
+
+def test_select(rows):
+    found = select(rows, method="better", size=1)
+    assert len(found) == 3
+    assert set(found["method"]) == {"better"}
+    assert set(found["size"]) == {1}
+    assert len(select(rows)) == len(rows)
+
+
+def test_summarise(rows):
+    table = summarise(rows.sort_values(["method", "size", "seed"]), "method", "size")
+    assert list(table.columns) == ["method", "size", "mean", "low", "high", "n"]
+    assert table[["method", "size"]].values.tolist() == [["better", 1], ["better", 2], ["worse", 1], ["worse", 2]]
+    expected = mean_interval([0.2 + 0.0, 0.1 + 0.22, 0.2 + 0.18])
+    line = table.iloc[1]
+    assert (line["mean"], line["low"], line["high"], line["n"]) == pytest.approx(
+        (expected.mean, expected.low, expected.high, 3)
+    )
+
+
+def test_summarise_by_one_column_and_another_value(rows):
+    table = summarise(rows, "method", value="valid")
+    assert dict(zip(table["method"], table["mean"], strict=True)) == {"better": 0.0, "worse": 0.0}
+    assert table["n"].tolist() == [6, 6]
+
+
+def test_stack_keeps_shared_columns():
+    table = stack(pd.DataFrame({"a": [1], "b": [2]}), pd.DataFrame({"c": [3], "a": [4]}))
+    assert table.to_dict("list") == {"a": [1, 4]}

@@ -1,0 +1,300 @@
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import interpolate
+
+from transfer_utils import backbones, data, training
+from transfer_utils.backbones import freeze
+from transfer_utils.data import augment
+from transfer_utils.training import features
+
+
+@pytest.fixture
+def photos() -> data.ImageSet:
+    return data.load(split="valid").only("cat", "ship").take(6)
+
+
+@pytest.fixture
+def runs(monkeypatch, own_home) -> list[int]:
+    """The number of photos in each pass through a network, in an empty cache."""
+    passes, run = [], training.run_network
+
+    def counted(model, network, images, size):
+        passes.append(len(images))
+        return run(model, network, images, size)
+
+    monkeypatch.setattr(features, "run_network", counted)
+    return passes
+
+
+def files(home) -> list:
+    return sorted((home / "features").iterdir())
+
+
+# --- resize -------------------------------------------------------------------------------------------------------
+
+
+def test_resize_leaves_the_right_size_alone(photos):
+    assert data.resize(photos.images, 32) is photos.images
+
+
+@pytest.mark.parametrize("size", [16, 96])
+def test_resize_is_bicubic_in_bytes(photos, size):
+    resized = data.resize(photos.images, size)
+    assert resized.shape == (12, 3, size, size)
+    assert resized.dtype is torch.uint8
+    expected = interpolate(photos.images.double(), (size, size), mode="bicubic", antialias=True).clamp(0, 255)
+    assert (resized.double() - expected).abs().max() <= 0.51  # rounded, not cut off
+
+
+def test_resize_stays_within_a_byte():
+    """Bicubic overshoots at an edge; without a clamp white would come out black."""
+    edge = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
+    edge[..., 4:] = 255
+    resized = data.resize(edge, 32)
+    assert resized[..., :12].max() < 64
+    assert resized[..., -12:].min() > 192
+
+
+# --- extract ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", ["stem", "body", "pool", None])
+@torch.no_grad()
+def test_extract_is_the_prefix(tiny, photos, in_float32, stage):
+    model = tiny()
+    model(torch.randn(8, 3, 32, 32))  # statistics of its own, so that eval mode matters
+    found = training.extract(model, photos, 48, stage, cache=False)
+    prefix, _ = copy.deepcopy(model).eval().split(after=stage or "pool")
+    expected = prefix(model.preprocess(data.resize(photos.images, 48)))
+    assert found.dtype is torch.float32
+    assert found.device.type == "cpu"
+    assert not found.requires_grad
+    torch.testing.assert_close(found, expected)
+    if stage is None:
+        assert found.shape == (12, 16)
+
+
+def test_extract_works_in_batches(tiny, photos, in_float32, monkeypatch):
+    whole = training.extract(tiny(), photos, 32, cache=False)
+    monkeypatch.setattr(features, "FEATURE_BATCH", 5)
+    torch.testing.assert_close(training.extract(tiny(), photos, 32, cache=False), whole)
+
+
+def test_extracted_features_can_enter_a_backward_pass(tiny, photos):
+    layer = nn.Linear(16, 2)
+    layer(training.extract(tiny(), photos, 32, cache=False)).sum().backward()
+    assert layer.weight.grad is not None
+
+
+def test_extract_refuses_unknown_stages_and_the_head(tiny, photos):
+    with pytest.raises(ValueError, match=r"no stage of tiny 'bodi'\. Did you mean 'body'\?"):
+        training.extract(tiny(), photos, 32, stage="bodi")
+    with pytest.raises(ValueError, match="Splitting after 'head' leaves no stage"):
+        training.extract(tiny(), photos, 32, stage="head")
+
+
+# --- the cache ----------------------------------------------------------------------------------------------------
+
+
+def test_second_call_reads_from_disk(tiny, photos, own_home, monkeypatch):
+    first = training.extract(tiny(), photos, 32)
+    assert len(files(own_home)) == 1
+
+    def not_again(*_):
+        raise AssertionError("computed twice")
+
+    monkeypatch.setattr(features, "run_network", not_again)
+    assert torch.equal(training.extract(tiny(), photos, 32), first)
+    assert training.extract(tiny(), photos, 32).is_contiguous()
+
+
+def test_without_cache_nothing_is_written(tiny, photos, own_home):
+    training.extract(tiny(), photos, 32, cache=False)
+    assert not own_home.exists()
+
+
+def one_weight(model, photos, size, stage):
+    with torch.no_grad():
+        model.stem[0].weight[0, 0, 0, 0] += 1e-4
+    return model, photos, size, stage
+
+
+def one_statistic(model, photos, size, stage):
+    model.body[1].running_mean[3] += 1e-4
+    return model, photos, size, stage
+
+
+def one_pixel(model, photos, size, stage):
+    images = photos.images.clone()
+    images[3, 1, 4, 5] ^= 1
+    return model, replace(photos, images=images), size, stage
+
+
+def another_activation(model, photos, size, stage):
+    model.stem[2] = nn.Hardtanh(0, 1)
+    return model, photos, size, stage
+
+
+def another_kind(model, photos, size, stage):
+    model.stem[2] = nn.Sigmoid()  # no weights, and no settings either
+    return model, photos, size, stage
+
+
+def another_normalisation(model, photos, size, stage):
+    model.mean += 0.1
+    return model, photos, size, stage
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        one_weight,
+        one_statistic,
+        one_pixel,
+        another_activation,
+        another_kind,
+        another_normalisation,
+        lambda model, photos, size, stage: (model, photos, 48, stage),
+        lambda model, photos, size, stage: (model, photos, size, "stem"),
+        lambda model, photos, size, stage: (model, photos[1:], size, stage),
+        lambda model, photos, size, stage: (model, photos[list(range(11, -1, -1))], size, stage),
+    ],
+)
+def test_whatever_changes_the_features_changes_the_key(tiny, photos, runs, own_home, change):
+    original = (tiny(), photos, 32, "body")
+    before = training.extract(*original)
+    after = training.extract(*change(tiny(), photos, 32, "body"))
+    assert len(runs) == len(files(own_home)) == 2
+    assert before.shape != after.shape or not torch.equal(before, after)
+
+
+def test_precision_changes_the_key(tiny, photos, runs, monkeypatch):
+    for dtype in (torch.float32, torch.bfloat16):
+        monkeypatch.setattr(features, "precision", lambda _, dtype=dtype: dtype)
+        training.extract(tiny(), photos, 32)
+    assert len(runs) == 2
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        lambda model: model.new_head(5),
+        lambda model: freeze(model, "body"),
+        lambda model: model.eval(),
+        lambda model: model.to(memory_format=torch.channels_last),
+    ],
+)
+def test_what_does_not_change_the_features_finds_them(tiny, photos, runs, same):
+    training.extract(tiny(), photos, 32)
+    training.extract(same(tiny()), photos, 32)
+    assert len(runs) == 1
+
+
+@pytest.mark.parametrize("spoil", [lambda content: b"", lambda content: content[:-7], lambda content: b"garbage" * 9])
+def test_damaged_cache_file_is_computed_again(tiny, photos, runs, own_home, spoil):
+    first = training.extract(tiny(), photos, 32)
+    (path,) = files(own_home)
+    whole = path.read_bytes()
+    path.write_bytes(spoil(whole))
+    assert torch.equal(training.extract(tiny(), photos, 32), first)
+    assert len(runs) == 2
+    assert [p.read_bytes() for p in files(own_home)] == [whole]
+
+
+# --- views --------------------------------------------------------------------------------------------------------
+
+
+def test_views_are_augmented_copies_through_the_frozen_stages(tiny, photos, in_float32):
+    model = freeze(tiny(), "stem")
+    views = training.extract_views(model, photos, 32, seed=3, cache=False)
+    assert views.shape == (data.VIEWS, 12, 8, 16, 16)
+    generator = torch.Generator().manual_seed(3)
+    for view in views:
+        moved = data.flip_and_shift(photos.images, generator)
+        expected = training.extract(model, replace(photos, images=moved), 32, "stem", cache=False)
+        assert torch.equal(view, expected)
+    assert not torch.equal(views[0], views[1])
+
+
+def test_views_are_cached_by_seed(tiny, photos, runs, monkeypatch):
+    model = freeze(tiny(), "body")
+    first = training.extract_views(model, photos, 32, seed=0)
+    assert torch.equal(training.extract_views(model, photos, 32, seed=0), first)
+    assert len(runs) == data.VIEWS
+    assert not torch.equal(training.extract_views(model, photos, 32, seed=1), first)
+    assert len(runs) == 2 * data.VIEWS
+    training.extract(model, photos, 32, stage="body")  # one plain view is not four
+    assert len(runs) == 2 * data.VIEWS + 1
+
+
+def test_views_are_cached_by_their_number(tiny, photos, own_home, monkeypatch):
+    model = freeze(tiny(), "body")
+    training.extract_views(model, photos, 32, seed=0)
+    for place in (augment, data):
+        monkeypatch.setattr(place, "VIEWS", 2)
+    assert len(training.extract_views(model, photos, 32, seed=0)) == 2
+
+
+def test_views_need_a_frozen_stage(tiny, photos):
+    with pytest.raises(ValueError, match=r"tiny has no frozen stage.*freeze\(model, through='pool'\)"):
+        training.extract_views(tiny(), photos, 32, seed=0)
+
+
+# --- every stage at once ------------------------------------------------------------------------------------------
+
+
+def test_by_stage_averages_every_stage(photos, in_float32):
+    model = backbones.load_backbone("course_resnet/both")
+    found = training.by_stage(model, photos, 32)
+    assert {name: tuple(bank.shape) for name, bank in found.items()} == {
+        "stem": (12, 32),
+        "stage1": (12, 64),
+        "stage2": (12, 128),
+        "stage3": (12, 256),
+    }
+    for name, bank in found.items():
+        assert bank.dtype is torch.float32
+        expected = training.extract(model, photos, 32, stage=name, cache=False).mean((2, 3))
+        torch.testing.assert_close(bank, expected)
+    # the last average is what the head reads
+    torch.testing.assert_close(found["stage3"], training.extract(model, photos, 32, cache=False))
+
+
+def test_by_stage_works_in_batches_and_on_vectors(photos, monkeypatch):
+    monkeypatch.setattr(features, "FEATURE_BATCH", 5)
+    model = backbones.load_backbone("timm/resnet10t", pretrained=False)
+    assert {name: tuple(bank.shape) for name, bank in training.by_stage(model, photos, 32).items()} == {
+        "features": (12, 512)
+    }
+
+
+# --- side effects -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [True, False])
+@pytest.mark.parametrize("call", [training.extract, training.by_stage])
+def test_the_models_mode_comes_back_and_nothing_moves(tiny, photos, mode, call):
+    model = freeze(tiny(), "stem").train(mode)
+    before = copy.deepcopy(model.state_dict())
+    call(model, photos, 32)
+    assert model.training is mode
+    assert model.body[1].training is mode
+    assert not model.stem[1].training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_the_models_mode_comes_back_after_an_error(tiny, photos, monkeypatch):
+    model = tiny()
+
+    def fail(_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(model.body, "forward", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        training.extract(model, photos, 32, cache=False)
+    assert model.training
+    assert model.stem.training

@@ -1,0 +1,526 @@
+import copy
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from transfer_utils import data
+from transfer_utils.backbones import StagedModel, course_resnet, drift, freeze, frozen_state
+from transfer_utils.data import augment
+from transfer_utils.machine import device, memory
+from transfer_utils.training import Recipe, accuracy, features, fit, fit_until_flat, loop, predict, train
+
+QUICK = Recipe(epochs=2, batch=32)
+
+
+def state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return copy.deepcopy(model.state_dict())
+
+
+# --- it learns ----------------------------------------------------------------------------------------------------
+
+
+def test_it_learns(pairs):
+    history = fit(model := course_resnet(2), *pairs, 32, Recipe(epochs=6, batch=16), progress=False)
+    assert list(history.columns) == ["epoch", "loss", "train", "valid"]
+    assert history["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert history["loss"].iloc[-1] < 0.75 * history["loss"].iloc[0]
+    assert history["train"].iloc[-1] > 0.75
+    assert history["valid"].iloc[-1] > 0.75  # chance: 0.5
+    assert history["valid"].iloc[-1] == pytest.approx(accuracy(model, pairs[1], 32), abs=0.03)
+
+
+def test_same_seed_same_weights(tiny, pairs):
+    models = [tiny() for _ in range(2)]
+    histories = [fit(model, *pairs, 32, QUICK, progress=False) for model in models]
+    assert drift(state(models[0]), models[1]) == {}
+    assert histories[0].equals(histories[1])
+
+
+def test_other_seed_other_weights(tiny, pairs):
+    models = [tiny(), tiny()]
+    for seed, model in enumerate(models):
+        fit(model, pairs[0], None, 32, replace(QUICK, seed=seed), progress=False)
+    assert drift(state(models[0]), models[1])
+
+
+def test_augmentation_is_drawn_from_the_seed_and_can_be_left_out(tiny, pairs):
+    models = [tiny(), tiny()]
+    for model, augmented in zip(models, (True, False), strict=True):
+        fit(model, pairs[0], None, 32, replace(QUICK, augment=augmented), progress=False)
+    assert drift(state(models[0]), models[1])
+
+
+def test_fixed_views_are_all_that_it_sees(tiny, pairs, monkeypatch):
+    model, seen, made, flip_and_shift = tiny(), set(), [], data.flip_and_shift
+    views = model.preprocess(data.views(pairs[0].images, seed=1).flatten(0, 1))
+    monkeypatch.setattr(augment, "flip_and_shift", lambda *given: made.append(1) or flip_and_shift(*given))
+    model.stem.register_forward_pre_hook(lambda _, x: seen.update(photo.numpy().tobytes() for photo in x[0]))
+    fit(model, pairs[0], None, 32, Recipe(epochs=3, batch=32, seed=1, fixed_views=True), progress=False)
+    assert seen <= {photo.numpy().tobytes() for photo in views}
+    assert len(seen) > 1.5 * len(pairs[0])  # more than one view of most photos
+    assert len(made) == data.VIEWS
+
+
+def test_without_augmentation_fixed_views_change_nothing(tiny, pairs):
+    models = [tiny(), tiny()]
+    for model, fixed in zip(models, (True, False), strict=True):
+        fit(model, pairs[0], None, 32, replace(QUICK, augment=False, fixed_views=fixed), progress=False)
+    assert drift(state(models[0]), models[1]) == {}
+
+
+def test_head_ratio_slows_the_stages_below(tiny, pairs):
+    moved = {}
+    for ratio in (1, 1000):
+        model, before = tiny(), state(tiny())
+        fit(model, pairs[0], None, 32, replace(QUICK, head_ratio=ratio, decay=0.0), progress=False)
+        moved[ratio] = drift(before, model)
+    assert moved[1000]["stem.0.weight"] < moved[1]["stem.0.weight"] / 100
+    assert moved[1000]["head.weight"] > moved[1]["head.weight"] / 10
+
+
+# --- the generator ------------------------------------------------------------------------------------------------
+
+
+def test_records_of_steps_and_epochs(tiny, pairs):
+    records = list(train(tiny(), *pairs, 32, replace(QUICK, batch=50)))
+    # 128 photos in batches of about 50: two steps an epoch
+    assert [(r.epoch, r.step, bool(r.metrics)) for r in records] == [
+        (1, 1, False),
+        (1, 2, False),
+        (1, 2, True),
+        (2, 3, False),
+        (2, 4, False),
+        (2, 4, True),
+    ]
+    assert {r.steps for r in records} == {4}
+    assert all(isinstance(r.loss, torch.Tensor) and not r.loss.requires_grad for r in records)
+    assert set(records[2].metrics) == {"loss", "train", "valid"}
+    expected = (records[0].loss + records[1].loss) / 2  # two batches of 64
+    assert records[2].metrics["loss"] == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_every_photo_is_seen_once_an_epoch(tiny, pairs):
+    model, seen = tiny(), []
+    model.stem.register_forward_pre_hook(lambda _, x: seen.append([photo.numpy().tobytes() for photo in x[0]]))
+    fit(model, pairs[0], None, 32, replace(QUICK, batch=50, augment=False), progress=False)
+    first, second = seen[0] + seen[1], seen[2] + seen[3]
+    assert sorted(first) == sorted(second) == sorted(p.numpy().tobytes() for p in model.preprocess(pairs[0].images))
+    assert first != second
+
+
+def test_break_keeps_what_was_learned(tiny, pairs):
+    model, before = tiny(), state(tiny())
+    for record in train(model, *pairs, 32, QUICK):
+        if record.step == 3:
+            learned = state(model)
+            break
+    assert "head.weight" in drift(before, model)
+    assert drift(learned, model) == {}
+
+
+@pytest.mark.parametrize("through", [None, "stem"])
+def test_training_updates_batch_norm_in_every_step(tiny, pairs, through):
+    """Also after eval() before the training, and after each look at the valid photos."""
+    model = freeze(tiny(), through).eval()
+    fit(model, *pairs, 32, replace(QUICK, epochs=3), progress=False)
+    assert model.body[1].num_batches_tracked == 3 * 4
+
+
+def test_valid_is_looked_at_as_often_as_asked(tiny, pairs):
+    history = fit(tiny(), *pairs, 32, Recipe(epochs=5, batch=64, evaluate_every=2), progress=False)
+    assert history["valid"].notna().tolist() == [False, True, False, True, True]
+
+
+def test_valid_is_optional(tiny, pairs):
+    assert list(fit(tiny(), pairs[0], None, 32, QUICK, progress=False).columns) == ["epoch", "loss", "train"]
+
+
+def test_photos_are_seen_at_the_size_asked_for(tiny, pairs, monkeypatch):
+    model, sizes = tiny(), set()
+    model.stem.register_forward_pre_hook(lambda _, x: sizes.add(tuple(x[0].shape[-2:])))
+    fit(model, *pairs, 24, replace(QUICK, epochs=1), progress=False)
+    assert sizes == {(24, 24)}
+
+
+def test_a_single_step_works(tiny, pairs):
+    photos = pairs[0].take(4)
+    history = fit(tiny(), photos, None, 32, Recipe(epochs=1, batch=64), progress=False)
+    assert len(history) == 1
+
+
+def rates(monkeypatch, model, photos, recipe: Recipe) -> list[list[float]]:
+    """The learning rate of every group at every step."""
+    seen = []
+
+    class Noting(torch.optim.AdamW):
+        def step(self, *arguments, **options):
+            seen.append([group["lr"] for group in self.param_groups])
+            return super().step(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.torch.optim, "AdamW", Noting)
+        fit(model, photos, None, 32, recipe, progress=False)
+    return seen
+
+
+def test_the_rate_rises_to_its_peak_and_falls_to_nothing(tiny, pairs, monkeypatch):
+    recipe = Recipe(epochs=10, batch=32, rate=1e-3, head_ratio=10)
+    head, below = zip(*rates(monkeypatch, tiny(), pairs[0], recipe), strict=True)
+    assert len(head) == 40
+    assert max(head) == pytest.approx(1e-3)
+    assert 5 <= head.index(max(head)) <= 15  # a quarter of the way
+    assert head[0] < 1e-4
+    assert head[-1] < 1e-6
+    assert below == pytest.approx([rate / 10 for rate in head])
+
+
+def test_without_annealing_the_rate_stays(tiny, pairs, monkeypatch):
+    recipe = Recipe(epochs=10, batch=32, rate=1e-3, anneal=False)
+    head = [step[0] for step in rates(monkeypatch, tiny(), pairs[0], recipe)]
+    assert head[0] == pytest.approx(1e-4)
+    assert head[:21] == sorted(head[:21])
+    assert head[20:] == pytest.approx([1e-3] * 20)
+
+
+# --- fit ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Press the stop button during the given step."""
+
+    def at(step: int) -> None:
+        calls, loss = [], loop.cross_entropy
+
+        def counted(*arguments):
+            calls.append(1)
+            if len(calls) == step:
+                raise KeyboardInterrupt
+            return loss(*arguments)
+
+        monkeypatch.setattr(loop, "cross_entropy", counted)
+
+    return at
+
+
+def test_interrupt_keeps_model_and_history(tiny, pairs, interrupt, capsys):
+    interrupt(7)  # four steps an epoch: in the middle of the second one
+    model, before = tiny(), state(tiny())
+    history = fit(model, *pairs, 32, Recipe(epochs=5, batch=32), progress=False)
+    assert history["epoch"].tolist() == [1]
+    assert {"head.weight", "stem.0.weight"} <= set(drift(before, model))
+    assert "Interrupted after 1 of 5 epochs; the model keeps what it learned." in capsys.readouterr().out
+    assert 0 <= accuracy(model, pairs[1], 32) <= 1
+
+
+def test_interrupt_before_the_first_epoch_ends(tiny, pairs, interrupt):
+    interrupt(2)
+    assert fit(tiny(), *pairs, 32, QUICK, progress=False).empty
+
+
+def test_fit_shows_progress_only_when_asked(tiny, pairs, capsys):
+    fit(tiny(), pairs[0], None, 32, replace(QUICK, epochs=1), progress=False)
+    shown = capsys.readouterr()
+    assert shown.out == shown.err == ""
+
+
+# --- behind a frozen prefix ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("through", ["stem", "body", "pool"])
+@pytest.mark.parametrize("augment", [True, False])
+def test_frozen_prefix_trains_on_cached_features(tiny, pairs, own_home, in_float32, through, augment):
+    model = freeze(tiny(), through)
+    before, rest = frozen_state(model), state(model)
+    history = fit(model, *pairs, 32, replace(QUICK, epochs=3, augment=augment), progress=False)
+    assert drift(before, model) == {}
+    assert "head.weight" in drift(rest, model)
+    assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+    assert history["valid"].iloc[-1] == pytest.approx(accuracy(model, pairs[1], 32))
+    assert len(list((own_home / "features").iterdir())) == 2  # one for train, one for valid
+
+
+def test_frozen_prefix_runs_once_per_photo(tiny, pairs, own_home):
+    model, photos = freeze(tiny(), "body"), []
+    model.body.register_forward_hook(lambda _, x, y: photos.append(len(y)))
+    fit(model, *pairs, 32, replace(QUICK, epochs=4, augment=False), progress=False)
+    assert sum(photos) == len(pairs[0]) + len(pairs[1])
+
+
+@pytest.mark.parametrize("through", ["body", "pool"])
+@pytest.mark.parametrize("same_photos", [{"augment": False}, {"fixed_views": True}])
+def test_cached_features_and_the_whole_network_agree(tiny, pairs, in_float32, monkeypatch, through, same_photos):
+    """Where both see the same photos, running only the rest must be the same training as running everything."""
+    recipe = replace(QUICK, epochs=4, **same_photos)
+    cached, whole = freeze(tiny(), through), freeze(tiny(), through)
+    cached_history = fit(cached, *pairs, 32, recipe, progress=False)
+    monkeypatch.setattr(loop, "frozen_through", lambda _: None)
+    whole_history = fit(whole, *pairs, 32, recipe, progress=False)
+    torch.testing.assert_close(cached.head.weight, whole.head.weight, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(predict(cached, pairs[1], 32), predict(whole, pairs[1], 32), atol=1e-3, rtol=1e-3)
+    assert cached_history["loss"].tolist() == pytest.approx(whole_history["loss"].tolist(), rel=1e-3)
+    assert cached_history["valid"].tolist() == pytest.approx(whole_history["valid"].tolist(), abs=0.03)
+
+
+@pytest.mark.parametrize("augment", [True, False])
+@pytest.mark.parametrize("cache", [True, False])
+def test_the_disk_is_used_only_when_asked(tiny, pairs, own_home, augment, cache):
+    model = freeze(tiny(), "body")
+    for _ in train(model, *pairs, 32, replace(QUICK, epochs=1, augment=augment), cache=cache):
+        pass
+    assert own_home.exists() is cache
+
+
+def test_each_photo_of_a_batch_draws_its_own_view(tiny, pairs, monkeypatch):
+    views = torch.arange(4.0).view(4, 1, 1).expand(4, len(pairs[0]), 16)
+    monkeypatch.setattr(features, "extract_views", lambda *_: views)
+    model, seen = freeze(tiny(), "pool"), []
+    model.head.register_forward_pre_hook(lambda _, x: seen.append(x[0][:, 0].tolist()))
+    fit(model, pairs[0], None, 32, replace(QUICK, batch=64), progress=False)
+    assert [set(batch) for batch in seen] == [{0.0, 1.0, 2.0, 3.0}] * 4
+    assert seen[:2] != seen[2:]  # and another one in the next epoch
+
+
+# --- what it refuses ----------------------------------------------------------------------------------------------
+
+
+def test_wrong_number_of_classes(tiny, pairs):
+    with pytest.raises(ValueError, match=r"head has 5 outputs and the photos have 2 classes.*model\.new_head\(2\)"):
+        fit(tiny(classes=5), *pairs, 32, QUICK, progress=False)
+
+
+def test_everything_frozen(tiny, pairs):
+    with pytest.raises(ValueError, match="Every stage is frozen, so nothing can train. Freeze through an earlier"):
+        fit(freeze(tiny(), "head"), *pairs, 32, QUICK, progress=False)
+
+
+@pytest.mark.parametrize("epochs", [0, -1])
+def test_no_epochs(tiny, pairs, epochs):
+    with pytest.raises(ValueError, match=f"got {epochs} epochs and 128 photos; it needs at least 1 and 2"):
+        fit(tiny(), *pairs, 32, Recipe(epochs=epochs), progress=False)
+
+
+def test_one_photo(tiny, pairs):
+    with pytest.raises(ValueError, match="and 1 photos; it needs at least 1 and 2"):
+        fit(tiny(), pairs[0][:1], None, 32, QUICK, progress=False)
+
+
+# --- until flat ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    """Let valid accuracy follow a script, and keep the weights at every look."""
+
+    def follow(*script: float) -> list[dict[str, torch.Tensor]]:
+        looks: list[dict[str, torch.Tensor]] = []
+
+        def evaluator(model, *_):
+            def look() -> float:
+                looks.append(state(model))
+                return script[len(looks) - 1]
+
+            return look
+
+        monkeypatch.setattr(loop, "_evaluator", evaluator)
+        return looks
+
+    return follow
+
+
+def test_until_flat_restores_the_best_epoch(tiny, pairs, scripted):
+    looks = scripted(0.5, 0.9, 0.6, 0.7, 0.95)
+    model = tiny()
+    history = fit_until_flat(model, *pairs, 32, Recipe(epochs=5, batch=64), patience=2)
+    assert history["valid"].tolist() == [0.5, 0.9, 0.6, 0.7]  # the fifth epoch never came
+    assert drift(looks[1], model) == {}
+    assert drift(looks[3], model)
+
+
+def test_until_flat_may_take_all_epochs(tiny, pairs, scripted):
+    looks = scripted(0.5, 0.4, 0.6, 0.5, 0.7)
+    model = tiny()
+    history = fit_until_flat(model, *pairs, 32, Recipe(epochs=5, batch=64), patience=2)
+    assert history["epoch"].tolist() == [1, 2, 3, 4, 5]
+    assert drift(looks[4], model) == {}
+
+
+def test_until_flat_prefers_the_earlier_of_equals(tiny, pairs, scripted):
+    looks = scripted(0.8, 0.8)
+    model = tiny()
+    fit_until_flat(model, *pairs, 32, Recipe(epochs=2, batch=64), patience=1)
+    assert drift(looks[0], model) == {}
+
+
+def test_until_flat_counts_looks_not_epochs(tiny, pairs, scripted):
+    scripted(0.9, 0.5, 0.5)
+    history = fit_until_flat(tiny(), *pairs, 32, Recipe(epochs=6, batch=64, evaluate_every=2), patience=2)
+    assert history["epoch"].tolist() == [2, 4, 6]
+
+
+# --- what the hardware asks for -----------------------------------------------------------------------------------
+
+
+class Faint(nn.Module):
+    """Scales down, so that the gradients behind it are too small for float16."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 1e-6
+
+
+@pytest.fixture
+def plain() -> Callable[..., StagedModel]:
+    """Build a network without batch-norm, so that a batch and its parts mean the same, and without convolutions,
+    which take processors minutes in float16."""
+
+    def build(*middle: nn.Module) -> StagedModel:
+        torch.manual_seed(0)
+        stages = OrderedDict(
+            stem=nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 16), nn.Tanh()),
+            body=nn.Sequential(nn.Linear(16, 16), nn.Tanh(), *middle),
+            head=nn.Linear(16, 2),
+        )
+        return StagedModel(stages, mean=(0.5,) * 3, std=(0.25,) * 3, name="plain")
+
+    return build
+
+
+@pytest.fixture
+def in_float16(monkeypatch) -> None:
+    """As on a T4, with the optimiser that graphics cards have. Processors can do it too, but slowly."""
+    monkeypatch.setattr(device, "precision", lambda _: torch.float16)
+    monkeypatch.setattr(features, "precision", lambda _: torch.float16)
+    adam = torch.optim.AdamW
+    monkeypatch.setattr(
+        loop.torch.optim,
+        "AdamW",
+        lambda groups, weight_decay, fused: adam(groups, weight_decay=weight_decay, fused=True),
+    )
+
+
+@pytest.fixture
+def by_descent(monkeypatch) -> None:
+    """Plain gradient descent: AdamW takes the same steps for gradients that are twice as large."""
+
+    def descent(groups, **_):
+        return torch.optim.SGD(groups, momentum=0.9)
+
+    monkeypatch.setattr(loop.torch.optim, "AdamW", descent)
+
+
+def narrow(model: StagedModel, limit: int) -> list[int]:
+    """Let a model's memory run out on more than `limit` photos, and at the third attempt, whatever its size."""
+    sizes: list[int] = []
+
+    def hook(_, x: tuple[Tensor]) -> None:
+        sizes.append(len(x[0]))
+        if len(x[0]) > limit or len(sizes) == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    model.body.register_forward_pre_hook(hook)
+    return sizes
+
+
+@pytest.mark.parametrize("through", [None, "stem"])
+def test_when_memory_runs_out_smaller_parts_give_the_same_training(
+    plain, pairs, in_float32, by_descent, capsys, through
+):
+    whole, parted = freeze(plain(), through), freeze(plain(), through)
+    recipe = Recipe(epochs=3, batch=34, augment=False, rate=0.1, decay=0.0)
+    expected = list(train(whole, pairs[0], None, 32, recipe, cache=False))
+    sizes = narrow(parted, limit=22)
+    records = list(train(parted, pairs[0], None, 32, recipe, cache=False))
+    # 43, 43 and 42 photos in a batch; the failure of the second part must not leave the first one's gradients behind
+    assert sizes[:12] == [43, 22, 21, 11, 11, 11, 10, 11, 11, 11, 10, 11]
+    assert drift(state(plain()), parted)["head.weight"] > 0.05
+    for name, tensor in whole.state_dict().items():
+        torch.testing.assert_close(parted.state_dict()[name], tensor, atol=1e-5, rtol=1e-4)
+    assert [float(r.loss) for r in records] == pytest.approx([float(r.loss) for r in expected], rel=1e-4)
+    assert [r.metrics for r in records] == [pytest.approx(r.metrics, rel=1e-4) for r in expected]
+    assert capsys.readouterr().err == memory.SMALLER + "\n"
+
+
+def test_when_memory_runs_out_features_are_the_same(plain, pairs, in_float32):
+    whole, parted = plain(), plain()
+    sizes = narrow(parted, limit=40)
+    torch.testing.assert_close(predict(parted, pairs[0], 32), predict(whole, pairs[0], 32))
+    assert sizes == [128, 64, 32, *[16] * 8]
+
+
+def test_memory_that_never_suffices_is_an_error(plain, pairs):
+    model = plain()
+    narrow(model, limit=0)
+    with pytest.raises(torch.OutOfMemoryError, match="Tried to allocate"):
+        fit(model, *pairs, 32, QUICK, progress=False)
+
+
+@pytest.mark.parametrize("through", [None, "stem"])
+@pytest.mark.parametrize("views", [{}, {"augment": False}, {"fixed_views": True}], ids=["fresh", "none", "fixed"])
+def test_streamed_photos_give_exactly_the_same_training(tiny, pairs, monkeypatch, through, views):
+    kept, streamed, pinned = freeze(tiny(), through), freeze(tiny(), through), []
+    fit(kept, *pairs, 32, replace(QUICK, **views), progress=False)
+    monkeypatch.setattr(memory, "free_bytes", lambda _: 0)
+    monkeypatch.setattr(Tensor, "pin_memory", lambda rows: pinned.append(len(rows)) or rows)
+    fit(streamed, *pairs, 32, replace(QUICK, **views), progress=False)
+    assert drift(state(kept), streamed) == {}
+    assert pinned.count(32) == 8  # and, behind a frozen stage, what the valid photos are there
+
+
+def test_float16_with_scaled_gradients_learns(plain, pairs, in_float16):
+    dtypes, model = set(), plain()
+    model.head.register_forward_hook(lambda *given: dtypes.add(given[-1].dtype))
+    history = fit(model, *pairs, 32, Recipe(epochs=6, batch=32, augment=False), progress=False)
+    assert dtypes == {torch.float16}
+    assert history["loss"].iloc[-1] < 0.75 * history["loss"].iloc[0]
+    assert history["valid"].iloc[-1] > 0.75  # chance: 0.5
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_gradients_too_small_for_float16_survive_because_they_are_scaled(plain, pairs, in_float16, monkeypatch, scaled):
+    if not scaled:
+        monkeypatch.setattr(loop, "gradient_scaler", lambda _: torch.amp.GradScaler("cpu", enabled=False))
+    model, before = plain(Faint()), state(plain(Faint()))
+    fit(model, pairs[0], None, 32, replace(QUICK, decay=0.0), progress=False)
+    moved = drift(before, model)
+    assert "head.bias" in moved
+    assert ("stem.1.weight" in moved) is scaled
+
+
+def test_a_step_whose_gradients_overflow_is_left_out(plain, pairs, in_float16):
+    model, seen = plain(), []
+
+    def overflow(gradient: Tensor) -> Tensor:
+        return gradient * float("inf") if len(seen) == 1 else gradient
+
+    model.head.weight.register_hook(overflow)
+    for record in train(model, pairs[0], None, 32, QUICK):
+        if not record.metrics:
+            seen.append(state(model))
+    assert drift(seen[0], seen[1]) == {}  # nothing at all moved in the second step
+    assert "head.weight" in drift(seen[1], seen[2])
+    assert all(tensor.isfinite().all() for tensor in seen[-1].values())
+
+
+# --- predictions --------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_predict_is_the_model_in_eval_mode(tiny, pairs, in_float32):
+    model = tiny()
+    logits = predict(model, pairs[1], 48)
+    assert model.training
+    expected = copy.deepcopy(model).eval()(model.preprocess(data.resize(pairs[1].images, 48)))
+    torch.testing.assert_close(logits, expected)
+
+
+def test_accuracy_is_the_share_of_right_photos(tiny, pairs):
+    model = tiny()
+    with torch.no_grad():
+        model.head.weight.zero_()
+        model.head.bias.copy_(torch.tensor([0.0, 1.0]))
+    assert accuracy(model, pairs[1], 32) == 0.5
+    assert accuracy(model, pairs[1].take(40)[40:], 32) == 1.0

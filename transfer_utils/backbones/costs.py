@@ -1,0 +1,102 @@
+"""What a training step costs: multiplications, memory, time. Behind a frozen prefix only the rest counts."""
+
+import copy
+import time
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.utils.flop_counter import FlopCounterMode
+
+from transfer_utils.backbones.freezing import count_parameters, frozen_through
+from transfer_utils.backbones.stages import StagedModel
+from transfer_utils.machine import autocast, best_device, channels_last
+
+
+def optimiser_bytes(model: nn.Module) -> int:
+    """Bytes that AdamW keeps beside the weights: two float32 averages for each trainable parameter.
+
+    Source: Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101
+    """
+    return 8 * count_parameters(model, trainable=True)
+
+
+def activation_bytes(model: StagedModel, size: int, batch: int) -> int:
+    """Bytes that the forward pass of one batch keeps for the backward pass, weights left out.
+
+    size: pixels. The frozen prefix runs beforehand and keeps nothing.
+    """
+    network, x, _ = _step_parts(model, size, batch)
+    # By shape, since autocast keeps copies of the weights, and linear layers transpose them.
+    weights = {tuple(sorted(tensor.shape)) for tensor in network.parameters()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        if tuple(sorted(tensor.shape)) not in weights:
+            kept[tensor.data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), autocast(best_device(), network):
+        logits = network(x)
+    del logits
+    return sum(kept.values())
+
+
+def step_flops(model: StagedModel, size: int, batch: int) -> int:
+    """Floating-point operations of one training step, forward and backward, as torch counts them."""
+    network, x, y = _step_parts(model, size, batch)
+    with FlopCounterMode(display=False) as counter:
+        cross_entropy(network(x), y).backward()
+    return counter.get_total_flops()
+
+
+def prefix_flops(model: StagedModel, size: int) -> int:
+    """Floating-point operations of the frozen stages for one photo: 0 where nothing is frozen."""
+    through = frozen_through(model)
+    if through is None:
+        return 0
+    prefix, _ = copy.deepcopy(model).to(best_device()).eval().split(after=through)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        prefix(torch.zeros(1, 3, size, size, device=best_device()))
+    return counter.get_total_flops()
+
+
+def weight_bytes(model: nn.Module) -> int:
+    """Bytes of the parameters in float32."""
+    return 4 * count_parameters(model)
+
+
+def training_bytes(model: StagedModel, size: int, batch: int) -> int:
+    """Bytes of weights, gradients, optimiser and what a batch keeps for the backward pass."""
+    gradients = 4 * count_parameters(model, trainable=True)
+    return weight_bytes(model) + gradients + optimiser_bytes(model) + activation_bytes(model, size, batch)
+
+
+def step_seconds(model: StagedModel, size: int, batch: int, repeats: int = 5) -> float:
+    """Seconds of one training step, measured: the median of a few, after one to warm up."""
+    network, x, y = _step_parts(model, size, batch)
+    optimiser = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad])
+    taken = []
+    for _ in range(repeats + 1):
+        started = time.perf_counter()
+        with autocast(best_device(), network):
+            loss = cross_entropy(network(x), y)
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        loss.item()  # waits for an accelerator to finish
+        taken.append(time.perf_counter() - started)
+    return sorted(taken[1:])[repeats // 2]
+
+
+def _step_parts(model: StagedModel, size: int, batch: int) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
+    """A copy of what trains, and a made-up batch as it arrives there: the model itself stays as it is."""
+    device = best_device()
+    copied, through = copy.deepcopy(model).to(device), frozen_through(model)
+    x = channels_last(torch.zeros(batch, 3, size, size, device=device))
+    network: nn.Module = copied
+    if through is not None:
+        prefix, network = copied.split(after=through)
+        with torch.no_grad():
+            x = prefix(x)
+    return network.train(), x, torch.zeros(batch, dtype=torch.long, device=device)

@@ -1,0 +1,42 @@
+"""Where in a photo a prediction comes from, and whether the network needs that place."""
+
+import torch
+from torch import Tensor
+
+from transfer_utils.backbones.stages import StagedModel
+
+BATCH = 64  # gradients keep every map of these
+
+
+def grad_cam(model: StagedModel, photos: Tensor, labels: Tensor, stage: str) -> Tensor:
+    """How much each place of each photo speaks for its label: (N, h, w), stretched to 1, the size of the stage's maps.
+
+    photos: uint8 (N, 3, H, W), of the size that the model is used at. labels: int64 (N,), the classes to explain. The
+    model runs in eval mode, and nothing in it changes. ValueError for a stage without maps, or a photo without label.
+    Source: Selvaraju and others 2017, Grad-CAM, https://arxiv.org/abs/1610.02391
+    """
+    if len(photos) != len(labels):
+        raise ValueError(
+            f"grad_cam() got {len(photos)} photos and {len(labels)} labels; it needs a label for each photo."
+        )
+    device, was_training = model.mean.device, model.training
+    model.eval()
+    try:
+        pairs = zip(photos.split(BATCH), labels.split(BATCH), strict=True)
+        return torch.cat([_heat(model, part.to(device), of.to(device), stage) for part, of in pairs])
+    finally:
+        model.train(was_training)
+
+
+def _heat(model: StagedModel, photos: Tensor, labels: Tensor, stage: str) -> Tensor:
+    prefix, suffix = model.split(after=stage)
+    with torch.no_grad():
+        maps = prefix(model.preprocess(photos))
+    if maps.ndim != 4:
+        raise ValueError(f"{stage!r} of {model.name} gives no maps, and Grad-CAM needs them. Name an earlier stage.")
+    maps.requires_grad_()
+    scores = suffix(maps).gather(1, labels[:, None])
+    (slopes,) = torch.autograd.grad(scores.sum(), maps)
+    weight = slopes.mean((2, 3), keepdim=True)
+    heat = (weight * maps.detach()).sum(1).relu().cpu()
+    return heat / heat.amax((1, 2), keepdim=True).clamp_min(1e-8)

@@ -1,0 +1,196 @@
+"""The ways to fine-tune, and one run of source x target x photos x way x seed."""
+
+import hashlib
+import time
+from functools import lru_cache
+from itertools import product
+
+import pandas as pd
+import torch
+
+from transfer_utils import backbones, training
+from transfer_utils.backbones import StagedModel, checkpoint_folder, freeze
+from transfer_utils.data import SOURCES, TARGETS, VIEWS, ImageSet, splits
+from transfer_utils.stats import SEEDS, Row, result_row
+from transfer_utils.training import Phase, Recipe, accuracy, train, with_epochs
+
+COURSE, IMAGENET = "course_resnet", "efficientnet_lite0"
+PIXELS = {COURSE: 32, IMAGENET: 96}
+PROBE_SIZES = {COURSE: (2, 5, 10, 20, 50, 100, 200, 500), IMAGENET: (5, 20, 100)}  # photos per class
+# The same number for every method, its scratch twin included. For the course's network, the three of lesson 3's seven
+# that were best on valid photos for one method and size or another.
+RATES = {
+    (COURSE, "scratch"): (3e-4, 1e-3, 3e-3),
+    (COURSE, "full"): (3e-4, 1e-3, 3e-3),
+    (COURSE, "last stage"): (3e-4, 1e-3, 3e-3),
+    (COURSE, "head, then full"): (3e-4, 1e-3, 3e-3),
+    (IMAGENET, "scratch"): (1e-3, 3e-3, 1e-2),
+    (IMAGENET, "head, then full"): (1e-4, 3e-4, 1e-3),
+}
+LONGER = 5  # times the epochs, for the baseline that may take its time
+LONG_RATE = 3e-3  # its one rate: no other was better for scratch on average
+LOOKS = {COURSE: 6, IMAGENET: 1}  # times that a run looks at some valid photos on its way, off the clock
+WATCHED = 50  # of these photos per class
+STARTS = [(COURSE, source) for source in ("scratch", *SOURCES)] + [(IMAGENET, "scratch"), (IMAGENET, "imagenet")]
+METHODS_IN_ORDER = ("scratch", "scratch, longer", "linear probe", "last stage", "head, then full", "full")
+KEYS = ["network", "source", "target", "method", "per_class", "seed"]
+HEAD_RATE = 1e-2  # of the phases that train a new head alone: head only is good with it at every size
+METHODS: dict[str, list[Phase]] = {
+    "scratch": [Phase()],
+    "head only": [Phase("pool")],
+    "last stage": [Phase("stage2")],
+    "full": [Phase()],
+    "full, head 10x": [Phase(changes={"head_ratio": 10.0})],
+    "gradual unfreezing": [
+        Phase("pool", 1 / 5, HEAD_RATE),
+        *(Phase(through, 1 / 5) for through in ("stage2", "stage1", "stem", None)),
+    ],
+    "head, then full": [Phase("pool", 1 / 2, HEAD_RATE), Phase(None, 1 / 2)],
+    "full, no augmentation": [Phase(changes={"augment": False})],
+    "full, decay x100": [Phase(changes={"decay": 5.0})],
+}
+EPOCHS_FOR = {5: 60, 20: 30, 100: 12}  # by photos per class: few photos make few steps an epoch
+EPOCHS = {COURSE: {**EPOCHS_FOR, 500: 5}, IMAGENET: {5: 40, 20: 12, 100: 4}}
+
+
+def training_jobs() -> list[Row]:
+    """Every run that trains, in the order of a sweep."""
+    jobs = []
+    for (network, source), (tuned, method) in product(STARTS, RATES):
+        if network != tuned or (source == "scratch") != (method == "scratch"):
+            continue
+        for target, size, seed in product(TARGETS, EPOCHS[network], SEEDS):
+            if (method, size) == ("head, then full", 500):
+                continue
+            jobs += [_job(network, source, target, method, size, seed, rate) for rate in RATES[network, method]]
+            if (network, method) == (COURSE, "scratch"):
+                jobs.append(_job(network, source, target, "scratch, longer", size, seed, LONG_RATE))
+    return sorted(jobs, key=lambda job: (job["network"] == IMAGENET, job["per_class"]))
+
+
+def probe_jobs() -> list[Row]:
+    """Every network whose frozen features are probed; 'scratch' is one with random weights."""
+    return [
+        {"network": network, "source": source, "target": target, "method": "linear probe", "seed": seed}
+        for (network, source), target, seed in product(STARTS, TARGETS, SEEDS)
+    ]
+
+
+def trained(network: str, source: str, target: str, method: str, per_class: int, seed: int, rate: float) -> list[Row]:
+    """One training run: accuracy on valid and on test photos, seconds, FLOPs and megabytes.
+
+    looks: 'seconds:accuracy' on some valid photos along the way. flops, memory_mb: computed (see costs), not measured.
+    FileNotFoundError for a pretraining seed whose checkpoint is not built: run `make checkpoints`.
+    """
+    train_photos, valid, test = splits(TARGETS[target])
+    few, watched = train_photos.take(per_class, seed), valid.take(WATCHED)
+    plan, batch, size = _plan(network, method, per_class), _batch(per_class), PIXELS[network]
+    epochs = sum(share for _, share in plan)
+    model = start(network, source, seed, len(test.classes))
+    looks, looks_in_all, seconds, epoch = [], LOOKS[network], 0.0, 0
+    for phase, share in plan:
+        freeze(model, phase.through)
+        recipe = Recipe(share, phase.rate or rate, batch=batch, seed=seed, fixed_views=True, **phase.changes)
+        started = time.perf_counter()
+        for record in train(model, few, None, size, recipe, cache=False):
+            if not record.metrics:
+                continue
+            epoch += 1
+            if epoch * looks_in_all // epochs > (epoch - 1) * looks_in_all // epochs:
+                seconds += time.perf_counter() - started
+                looks.append(f"{seconds:.2f}:{accuracy(model, watched, size):.3f}")
+                started = time.perf_counter()
+        seconds += time.perf_counter() - started
+    flops, memory = _costs(network, method, len(test.classes), per_class)
+    row = result_row(accuracy(model, valid, size), accuracy(model, test, size), seconds, looks=" ".join(looks))
+    return [{**row, "flops": flops, "memory_mb": memory, "photos": _digest(few)}]
+
+
+def probed(network: str, source: str, target: str, method: str, seed: int) -> list[Row]:
+    """Linear probes on one frozen network at every size; the penalty of each is chosen on valid photos."""
+    train_photos, valid, test = splits(TARGETS[target])
+    size, model = PIXELS[network], start(network, source, seed, len(test.classes))
+    freeze(model, model.stages[-2])
+    valid_bank, test_bank = (training.extract(model, photos, size, cache=False) for photos in (valid, test))
+    rows = []
+    for per_class in PROBE_SIZES[network]:
+        few = train_photos.take(per_class, seed)
+        started = time.perf_counter()
+        bank = training.extract_views(model, few, size, seed, cache=False).flatten(0, 1)
+        probe = training.best_probe(bank, few.labels.repeat(VIEWS), valid_bank, valid.labels)
+        seconds = time.perf_counter() - started
+        flops, memory = _costs(network, method, len(test.classes), per_class)
+        scores = probe.accuracy(valid_bank, valid.labels), probe.accuracy(test_bank, test.labels)
+        row = {"per_class": per_class, "penalty": probe.penalty, **result_row(*scores, seconds)}
+        rows.append({**row, "flops": flops, "memory_mb": memory, "photos": _digest(few)})
+    return rows
+
+
+def chosen(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of the runs that differ only in their rate, the one that is best on valid photos."""
+    rows = rows.reset_index(drop=True)
+    return rows.loc[rows.groupby(KEYS, sort=False)["valid"].idxmax()].reset_index(drop=True)
+
+
+def again(row: Row) -> Row:
+    """Run a stored row once more."""
+    job = {name: row[name] for name in KEYS}
+    if row["method"] != "linear probe":
+        return trained(**job, rate=row["rate"])[0]
+    size = job.pop("per_class")
+    return next(found for found in probed(**job) if found["per_class"] == size)
+
+
+def start(network: str, source: str, seed: int, classes: int) -> StagedModel:
+    """The network before it sees the new task, with a new head that depends on the seed alone.
+
+    source: one of SOURCES, 'imagenet', or 'scratch' for random weights.
+    """
+    torch.manual_seed(seed)
+    if source in SOURCES:
+        original = backbones.course_resnet(len(SOURCES[source][0]))
+        model = backbones.load_checkpoint(checkpoint_folder(seed) / source, original)
+    elif network == COURSE:
+        model = backbones.course_resnet(classes)
+    else:
+        model = backbones.load_backbone(network, pretrained=source == "imagenet")
+    torch.manual_seed(seed)
+    return model.new_head(classes)
+
+
+def _job(network, source, target, method, per_class, seed, rate) -> Row:
+    return dict(zip((*KEYS, "rate"), (network, source, target, method, per_class, seed, rate), strict=True))
+
+
+def _plan(network: str, method: str, per_class: int) -> list[tuple[Phase, int]]:
+    """The phases of a method, each with its epochs."""
+    if method == "scratch, longer":
+        return with_epochs(METHODS["scratch"], LONGER * EPOCHS[network][per_class])
+    return with_epochs(METHODS[method], EPOCHS[network][per_class])
+
+
+def _batch(per_class: int) -> int:
+    return 16 if per_class < 100 else 32
+
+
+@lru_cache
+def _costs(network: str, method: str, classes: int, per_class: int) -> tuple[int, int]:
+    """FLOPs of a whole run, and the megabytes that its hungriest step holds. The same for every seed and rate."""
+    size, photos = PIXELS[network], classes * per_class
+    model = start(network, "scratch", 0, classes)
+    if method == "linear probe":
+        freeze(model, model.stages[-2])
+        bank = 4 * VIEWS * photos * model.head.in_features
+        return backbones.prefix_flops(model, size) * VIEWS * photos, round((backbones.weight_bytes(model) + bank) / 1e6)
+    flops, memory = 0, 0
+    for phase, share in _plan(network, method, per_class):
+        freeze(model, phase.through)
+        flops += photos * (
+            share * backbones.step_flops(model, size, 2) // 2 + VIEWS * backbones.prefix_flops(model, size)
+        )
+        memory = max(memory, backbones.training_bytes(model, size, _batch(per_class)))
+    return flops, round(memory / 1e6)
+
+
+def _digest(photos: ImageSet) -> str:
+    return hashlib.sha256(photos.images.numpy().tobytes() + photos.labels.numpy().tobytes()).hexdigest()[:12]

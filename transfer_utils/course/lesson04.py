@@ -1,0 +1,289 @@
+"""Lesson 4: its checks, its quiz, what the grid's rows say, and their explorer."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from transfer_utils import stats
+from transfer_utils.course import grid
+from transfer_utils.course.checking import NotYet, Question, checked, filled
+from transfer_utils.course.grid import COURSE
+from transfer_utils.machine import unknown
+from transfer_utils.show import Explorer, explore
+from transfer_utils.stats import Interval
+
+SIMILAR = {"vehicles": "vehicles", "animals": "animals"}  # a source, and the target that is like it
+
+
+def method_explorer(rows: pd.DataFrame) -> Explorer:
+    """Source by target by photos per class: every method's accuracy, and the one that guide.advice would take.
+
+    rows: the chosen runs of the grid, of one network.
+    """
+    sources = [name for name in rows["source"].unique() if name != "scratch"]
+    targets = list(rows["target"].unique())
+    sizes = [str(size) for size in sorted(rows.loc[rows["method"] == "scratch", "per_class"].unique())]
+    names = [name for name in grid.METHODS_IN_ORDER if name in set(rows["method"])]
+    (network,) = rows["network"].unique()
+    keys = itertools.product(sources, targets, sizes)
+    tables = {key: advice(rows, key[0], key[1], int(key[2]), network) for key in keys}
+    everything = pd.concat(tables.values())
+    low, high = max(0, everything["low"].min() - 0.02), min(1, everything["high"].max() + 0.02)
+
+    def frame(i: int, j: int, k: int) -> dict[str, Any]:
+        table = tables[sources[i], targets[j], sizes[k]].set_index("method")
+        shown = table.loc[[name for name in names if name in table.index]]
+        lines = [
+            {"name": name, **{edge: round(line[edge], 4) for edge in ("mean", "low", "high")}}
+            | {"note": f"{line['flops'] / 1e12:.3g} TFLOPs", "picked": bool(line["pick"])}
+            for name, line in shown.iterrows()
+        ]
+        return {"sentence": _advice_sentence(table, sources[i], targets[j], sizes[k]), "intervals": lines}
+
+    chart = {"names": names, "xlabel": "accuracy on test photos", "low": low, "high": high}
+    controls: dict[str, Sequence[str]] = {"pretrained on": sources, "new task": targets, "photos per class": sizes}
+    return explore("Method explorer", controls, frame, chart, state=[len(sources) - 1, 0, len(sizes) // 2])
+
+
+def _advice_sentence(table: pd.DataFrame, source: str, target: str, size: str) -> str:
+    best, pick = table.index[0], table.index[table["pick"]][0]
+    equal = [name for name in table.index[table["as good"]] if name != best]
+    told = f"We cannot tell {_words(equal)} from it" if equal else "Every other method can be told from it"
+    ratio = table.loc[best, "flops"] / table.loc[pick, "flops"]
+    return (
+        f"Pretrained on {source}, new task {target}, {size} photos per class. Best on valid photos: {best}. {told}. "
+        f"We would take {pick}"
+        + (f", with {ratio:.{0 if ratio >= 10 else 1}f} times fewer operations." if pick != best else ".")
+    )
+
+
+def _words(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " or " + names[-1]
+
+
+@checked
+def paired_gain(answer: Callable) -> str:
+    """The learner's my_gain(grid, source, target, method, per_class) is the mean of differences seed by seed."""
+    rows = [("scratch", "scratch", "animals", seed, 0.5 + seed / 10) for seed in range(3)]
+    rows += [("both", "full", "animals", seed, 0.6 + seed / 5) for seed in (2, 0, 1)]  # in another order
+    rows += [(source, method, "vehicles", 0, 0.0) for source, method in (("scratch", "scratch"), ("both", "full"))]
+    grid = pd.DataFrame(rows, columns=["source", "method", "target", "seed", "test"]).assign(per_class=20)
+    elsewhere = stats.select(grid, source="both", target="animals").assign(source="vehicles", test=0.9)
+    more = pd.concat([grid, grid.assign(per_class=5, test=0.1), grid.assign(test=0.9, method="last stage"), elsewhere])
+    found = answer(more, "both", "animals", "full", 20)
+    filled(found, answer, "return the mean of tuned minus scratch.")
+    if not isinstance(found, (int, float, np.number)):
+        raise NotYet(f"my_gain returned {type(found).__name__}.", "take the mean over the seeds: one number.")
+    if np.isnan(found):
+        raise NotYet("my_gain returned nan.", "set_index('seed') on both, so that pandas can match seed with seed.")
+    if abs(found + 0.2) < 1e-6:
+        raise NotYet("the sign is turned round.", "a gain is the method minus scratch.")
+    if abs(found - 0.2) > 1e-6:
+        raise NotYet(
+            f"on our small table my_gain gives {found:.3f}; we get 0.200.",
+            "select source, target, method and per_class, and scratch with the same target and per_class.",
+        )
+    return "a gain of 0.2 on our small table."
+
+
+@checked
+def pareto_front(answer: Callable) -> str:
+    """The learner's front(points) names what no other point beats, cheapest first."""
+    cases: dict[str, dict[str, tuple[float, float]]] = {
+        "four points, one of them beaten": {"b": (2, 0.7), "a": (1, 0.5), "c": (3, 0.6), "d": (4, 0.9)},
+        "two of the same cost": {"a": (1, 0.5), "b": (1, 0.6), "c": (2, 0.7)},
+        "two of the same accuracy": {"dear": (2, 0.5), "cheap": (1, 0.5)},
+    }
+    for name, points in cases.items():
+        found = answer(dict(points))
+        filled(found, answer, "return a list of names.")
+        if not isinstance(found, Iterable):
+            raise NotYet(f"front returned {type(found).__name__}.", "return a list of names.")
+        found, expected = list(found), stats.pareto(points)
+        if sorted(found) != sorted(expected):
+            raise NotYet(
+                f"{name}: {points} gave {found}; we get {expected}.",
+                "a point is beaten when another one is as cheap and better, or as good and cheaper.",
+            )
+        if found != expected:
+            raise NotYet(f"{name}: the names are right, their order is not.", "cheapest first.")
+    return "what is beaten is out, and the rest goes from cheap to dear."
+
+
+def gain(
+    rows: pd.DataFrame, source: str, target: str, method: str, per_class: int, network: str = COURSE, over="scratch"
+) -> Interval:
+    """Accuracy on test photos minus that of the same network from scratch, on the same draws.
+
+    rows: one for each seed, as tradeoffs.chosen gives them. over: 'scratch', or 'scratch, longer'.
+    """
+    setting: dict[str, Any] = {"network": network, "target": target, "per_class": per_class}
+    return _minus(_by_seed(rows, source=source, method=method, **setting), _by_seed(rows, method=over, **setting))
+
+
+def interaction(rows: pd.DataFrame, method: str, per_class: int) -> Interval:
+    """What similarity is worth at equal amount: the gain from the similar source minus that from the other one.
+
+    The mean over both targets. Scratch cancels out, and so does a source or target that is good for everything.
+    """
+    accuracy = {
+        (source, target): _by_seed(
+            rows, network=COURSE, source=source, target=target, method=method, per_class=per_class
+        )
+        for source in SIMILAR
+        for target in SIMILAR.values()
+    }
+    _same_seeds(*accuracy.values())
+    terms = [values if target == SIMILAR[source] else -values for (source, target), values in accuracy.items()]
+    return stats.mean_interval(sum(terms) / len(SIMILAR))
+
+
+def photos_needed(
+    rows: pd.DataFrame, source: str, target: str, method: str, per_class: int, over: str = "scratch"
+) -> tuple[Interval, int]:
+    """Photos per class with which scratch is as good as `method` with per_class; and how many seeds never got there.
+
+    over: 'scratch', or 'scratch, longer'.
+
+    Read off between the stored sizes on a logarithmic scale; a seed that never got there counts with the largest
+    size, and one that is better with the smallest counts with that. The interval is that of the logarithm.
+    """
+    level = _by_seed(rows, network=COURSE, source=source, target=target, method=method, per_class=per_class)
+    scratch = stats.select(rows, network=COURSE, target=target, method=over)
+    curves = scratch.pivot_table(index="seed", columns="per_class", values="test")
+    _same_seeds(level, curves)
+    # A draw can be unlucky: the best so far makes the curve rise, so that it crosses a level once.
+    curves = curves.cummax(axis=1)
+    sizes = np.log(curves.columns.to_numpy(dtype=float))
+    logs = [np.interp(-want, -curve[::-1], sizes[::-1]) for want, curve in zip(level, curves.to_numpy(), strict=True)]
+    missed = int((level > curves.iloc[:, -1]).sum())
+    return _exp(stats.mean_interval(logs)), missed
+
+
+def work_saved(rows: pd.DataFrame, source: str, target: str, per_class: int) -> tuple[Interval, int]:
+    """How many times sooner full fine-tuning is as good as scratch ever gets; and in how many seeds it never is.
+
+    Counted in looks at the same valid photos. Both train the whole network for as many steps, so that the ratio holds
+    for operations and for time, however busy the machine was. A seed that never gets there counts as if it got there
+    with its last step: its true ratio is lower. The interval is that of the logarithm.
+    """
+    setting: dict[str, Any] = {"network": COURSE, "target": target, "per_class": per_class}
+    slow = _by_seed(rows, "looks", source="scratch", method="scratch", **setting).map(_accuracies)
+    fast = _by_seed(rows, "looks", source=source, method="full", **setting).map(_accuracies)
+    _same_seeds(fast, slow)
+    logs, missed = [], 0
+    for before, after in zip(slow, fast, strict=True):
+        reached = [look for look, accuracy in enumerate(after, start=1) if accuracy >= max(before)]
+        missed += not reached
+        logs.append(math.log((before.index(max(before)) + 1) / min(reached, default=len(after))))
+    return _exp(stats.mean_interval(logs)), missed
+
+
+def advice(rows: pd.DataFrame, source: str, target: str, per_class: int, network: str = COURSE) -> pd.DataFrame:
+    """One line a method, scratch included, best on valid photos first; `pick` marks the one that we would take.
+
+    It is the one with the fewest FLOPs among those that the valid photos cannot tell from the best. mean, low and high
+    are on test photos, which choose nothing. ValueError for a setting without rows.
+    """
+    part = rows
+    for name, wanted in (("network", network), ("target", target), ("per_class", per_class), ("source", source)):
+        if wanted not in set(part[name]):
+            raise unknown(name, wanted, map(str, sorted(set(part[name]))))
+        if name != "source":
+            part = stats.select(part, **{name: wanted})
+    part = part[(part["source"] == source) | part["method"].isin(["scratch", "scratch, longer"])]
+    groups = dict(list(part.groupby("method", sort=False)))
+    best = max(groups, key=lambda method: groups[method]["valid"].mean())
+    lines = []
+    for method, group in groups.items():
+        behind = 0.0 if method == best else _minus(_by_seed(groups[best], "valid"), _by_seed(group, "valid")).low
+        cost = {"flops": int(group["flops"].iloc[0]), "seconds": group["seconds"].median()}
+        score = vars(stats.mean_interval(group["test"]))
+        lines.append({"method": method, **score, **cost, "valid": group["valid"].mean(), "as good": behind <= 0})
+    table = pd.DataFrame(lines).sort_values("valid", ascending=False, ignore_index=True)
+    table["pick"] = table.index == table[table["as good"]]["flops"].idxmin()
+    return table
+
+
+def _by_seed(rows: pd.DataFrame, value: str = "test", **where) -> pd.Series:
+    found = stats.select(rows, **where).set_index("seed")[value].sort_index()
+    if found.empty or found.index.has_duplicates:
+        raise ValueError(f"There are {len(found)} rows for {where}; a comparison needs one for each seed.")
+    return found
+
+
+def _minus(first: pd.Series, second: pd.Series) -> Interval:
+    _same_seeds(first, second)
+    return stats.mean_interval(first - second)
+
+
+def _same_seeds(first: pd.Series | pd.DataFrame, *others: pd.Series | pd.DataFrame) -> None:
+    for other in others:
+        if not first.index.equals(other.index):
+            raise ValueError(f"The seeds differ: {list(first.index)} and {list(other.index)}; a pair needs both.")
+
+
+def _exp(log: Interval) -> Interval:
+    return Interval(math.exp(log.mean), math.exp(log.low), math.exp(log.high), log.n)
+
+
+def _accuracies(looks: str) -> list[float]:
+    """Of 'seconds:accuracy seconds:accuracy ...'."""
+    return [float(look.partition(":")[2]) for look in looks.split()]
+
+
+def gains_by_task(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line for each source and task, means over seeds: both measures, and `gain` over random weights."""
+    means = rows.groupby(["source", "task"], sort=False)[["test", "alignment", "nearness"]].mean().reset_index()
+    base = means[means["source"] == "scratch"].set_index("task")["test"]
+    means["gain"] = means["test"] - means["task"].map(base)
+    return means[means["source"] != "scratch"].reset_index(drop=True)
+
+
+def correlation(table: pd.DataFrame, measure: str, draws: int = 2000) -> Interval:
+    """Correlation of a measure with the gain between the sources of one task, with a 95 % bootstrap over tasks.
+
+    table: that of gains(). Each task's own mean is taken off first: that some tasks gain more from every source does
+    not help to choose one.
+    """
+    x, y = (table.pivot(index="task", columns="source", values=name).to_numpy() for name in (measure, "gain"))
+    x, y = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
+    picks = np.random.default_rng(0).integers(len(x), size=(draws, len(x)))
+    values = [np.corrcoef(x[pick].ravel(), y[pick].ravel())[0, 1] for pick in picks]
+    low, high = np.quantile(values, [0.025, 0.975])
+    return Interval(float(np.corrcoef(x.ravel(), y.ravel())[0, 1]), float(low), float(high), len(x))
+
+
+QUIZ = (
+    Question(
+        "A gain is +3.1 points, with a 95 % interval from -0.4 to +6.6. What goes into the decision guide?",
+        (
+            ("Transfer helps by 3.1 points.", "The interval holds zero: other draws may turn it round."),
+            ("These draws cannot tell; take what is cheaper.", "More draws would narrow the interval."),
+            ("Transfer does not help.", "It may well: the interval reaches up to 6.6 points."),
+        ),
+        1,
+    ),
+    Question(
+        "The vehicles source gives ship or truck 9 points, the animals source 7. Is that the worth of similarity?",
+        (
+            ("Only together with the other target.", "If vehicles is better on animals too, it is just better."),
+            ("Yes: 2 points.", "A source can be better for every target; then similarity explains nothing."),
+            ("Yes, if both intervals stay above zero.", "They say that each helps, not why one helps more."),
+        ),
+        0,
+    ),
+    Question(
+        "We search 100 cells for negative transfer, and 2 intervals lie below zero. What do we know?",
+        (
+            ("In these two cells transfer hurts.", "About 2 or 3 of 100 would lie there by chance alone."),
+            ("Transfer never hurts.", "We found no proof of harm, which is not a proof of none."),
+            ("As many as chance alone gives.", "Run these two cells again with new draws, and see."),
+        ),
+        2,
+    ),
+)

@@ -1,0 +1,65 @@
+"""Flips, shifts and corruptions of a whole batch at once, on the device it is on.
+
+What is random is drawn on the CPU, so that a seed draws the same on every device.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+from torchvision.transforms.v2 import functional as transforms
+
+from transfer_utils.machine import send
+
+VIEWS = 4  # augmented copies of each photo where they are made beforehand; the same number in every arm of a comparison
+
+
+def flip(photos: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Mirror each photo of a batch (N, 3, H, W) left to right with probability one half."""
+    mirrored = torch.rand(len(photos), 1, 1, 1, generator=generator) < 0.5
+    return torch.where(send(mirrored, photos.device), photos.flip(-1), photos)
+
+
+def shift(photos: Tensor, generator: torch.Generator | None = None, most: int = 4) -> Tensor:
+    """Move each photo of a batch (N, 3, H, W) by up to `most` pixels each way; the border is mirrored inwards."""
+    count, _, height, width = photos.shape
+    dy, dx = send(torch.randint(0, 2 * most + 1, (2, count, 1), generator=generator), photos.device)
+    # reflect padding is not there for uint8; a byte fits into a float exactly
+    padded = pad(photos.float(), (most,) * 4, mode="reflect").to(photos.dtype)
+    rows = (dy + torch.arange(height, device=photos.device))[:, None, :, None]
+    columns = (dx + torch.arange(width, device=photos.device))[:, None, None, :]
+    photo = torch.arange(count, device=photos.device)[:, None, None, None]
+    channel = torch.arange(photos.shape[1], device=photos.device)[None, :, None, None]
+    return padded[photo, channel, rows, columns]
+
+
+def flip_and_shift(photos: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """The augmentation of the course: a flip, and a shift by up to an eighth of the side."""
+    return shift(flip(photos, generator), generator, most=max(1, photos.shape[-1] // 8))
+
+
+def views(photos: Tensor, seed: int) -> Tensor:
+    """VIEWS augmented copies of each photo of a batch: uint8 (VIEWS, N, 3, H, W), the same ones for the same seed."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.stack([flip_and_shift(photos, generator) for _ in range(VIEWS)])
+
+
+def noise(photos: Tensor, seed: int = 0) -> Tensor:
+    """Photos with Gaussian noise of 20 grey levels, the same noise for the same seed."""
+    grain = torch.randn(photos.shape, generator=torch.Generator().manual_seed(seed)).to(photos.device)
+    return (photos + 20 * grain).round().clamp(0, 255).byte()
+
+
+def blur(photos: Tensor) -> Tensor:
+    """Photos out of focus: a Gaussian of one pixel."""
+    return transforms.gaussian_blur(photos, kernel_size=[7, 7], sigma=[1.0, 1.0])
+
+
+def low_contrast(photos: Tensor) -> Tensor:
+    """Photos in fog: a third of the contrast."""
+    return transforms.adjust_contrast(photos, 1 / 3)
+
+
+# What training never saw, after Hendrycks and Dietterich 2019, https://arxiv.org/abs/1903.12261
+CORRUPTIONS: dict[str, Callable[[Tensor], Tensor]] = {"noise": noise, "blur": blur, "low contrast": low_contrast}

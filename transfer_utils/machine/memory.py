@@ -1,0 +1,107 @@
+"""What stays on the device, what is sent to it batch by batch, and what happens when its memory runs out."""
+
+import contextlib
+import functools
+import gc
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from transfer_utils.machine.device import best_device, has_own_memory, send
+
+SHARE = 0.25  # of the free memory that photos may take; the rest is for weights, activations and the optimiser
+IN_WORDS = ("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED", "unable to find an engine")
+SMALLER = "The memory of the device ran out. From here on, batches are worked off in smaller parts."
+Take = Callable[[Tensor], Tensor]  # positions (on the CPU) to the rows at them (on the device)
+
+
+def fits(size: int, free: float) -> bool:
+    """Whether this many bytes of photos should stay on a device with this much free memory, in bytes."""
+    return size <= SHARE * free
+
+
+def free_bytes(device: torch.device) -> float:
+    """The free memory of a graphics card. Elsewhere infinite: what the device reads is the computer's own memory."""
+    if not has_own_memory(device):
+        return float("inf")
+    card = torch.get_device_module(device)
+    unused = card.memory_reserved(device) - card.memory_allocated(device)  # torch holds it, nobody uses it
+    return card.mem_get_info(device)[0] + unused
+
+
+def on_device(rows: Tensor, device: torch.device) -> Take:
+    """A function that gives some rows on the device: all are kept there if they fit, otherwise sent as asked for."""
+    if fits(rows.nbytes, free_bytes(device)):
+        kept = rows.to(device)
+        return lambda positions: kept[send(positions, device)]
+    # From pinned memory the card fetches a batch by itself, while it still computes on the one before.
+    return lambda positions: send(rows[positions].pin_memory(), device)
+
+
+def in_parts(
+    work: Callable[[Tensor, float], Any], undo: Callable[[], Any] = lambda: None
+) -> Callable[[Tensor], list[Any]]:
+    """A function that runs work(part, share) on a batch, in one part until memory runs out, then in 2, 4, ... parts.
+
+    share: of the batch that the part is, so that gradients which are weighted with it add up to those of the whole
+    batch. undo() forgets what a failed attempt left behind. Batch-norm sees the parts, not the batch.
+    """
+    count = 1
+
+    def run(batch: Tensor) -> list:
+        nonlocal count
+        while True:
+            try:
+                # Not into parts of one photo: batch-norm cannot learn from those.
+                parts = batch.tensor_split(max(1, min(count, len(batch) // 2)))
+                return [work(part, len(part) / max(1, len(batch))) for part in parts]
+            except RuntimeError as error:
+                if 4 * count > len(batch) or not _is_out_of_memory(error):
+                    raise
+            # Behind the except block, where no traceback holds the failed attempt's tensors any more.
+            undo()
+            release()
+            _say_so()
+            count *= 2
+
+    return run
+
+
+@contextlib.contextmanager
+def nothing_kept() -> Iterator[None]:
+    """Let an error through, but not the tensors of the failed step.
+
+    IPython keeps the traceback of the last error, a traceback keeps the variables of its functions, and those would
+    keep the memory of the device until the next error.
+    """
+    try:
+        yield
+    except BaseException as error:
+        link: BaseException | None = error
+        while link is not None:
+            traceback.clear_frames(link.__traceback__)
+            link = link.__cause__ or link.__context__
+        raise
+
+
+def release() -> None:
+    """Give back what nobody uses any more."""
+    gc.collect()
+    device = best_device()
+    if device.type != "cpu":
+        torch.get_device_module(device).empty_cache()
+
+
+@functools.cache
+def _say_so() -> None:
+    print(SMALLER, file=sys.stderr)
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    # CUDA has an error of its own, MPS says it in words, and so do the libraries that CUDA calls: the last of these is
+    # cuDNN's when no way to convolve finds the memory it wants (https://github.com/pytorch/pytorch/issues/108645).
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in IN_WORDS)

@@ -1,0 +1,46 @@
+"""All that is drawn: figures, explorers, labs, uploads, in one palette."""
+
+from transfer_utils.show.explorers import (
+    heat_explorer,
+    label_explorer,
+    mistake_explorer,
+    network_explorer,
+    response_explorer,
+    stage_explorer,
+)
+from transfer_utils.show.figures import against, embeddings, grid, history, intervals, label_curve, network, tradeoff
+from transfer_utils.show.lab import Lab
+from transfer_utils.show.pictures import heat_rows, maps, photo_rows, photos
+from transfer_utils.show.predictions import confusion, reliability, spread
+from transfer_utils.show.uploads import Predictor, Uploader
+from transfer_utils.show.widgets import Explorer, Frame, explore
+
+__all__ = [
+    "Explorer",
+    "Frame",
+    "Lab",
+    "Predictor",
+    "Uploader",
+    "against",
+    "confusion",
+    "embeddings",
+    "explore",
+    "grid",
+    "heat_explorer",
+    "heat_rows",
+    "history",
+    "intervals",
+    "label_curve",
+    "label_explorer",
+    "maps",
+    "mistake_explorer",
+    "network",
+    "network_explorer",
+    "photo_rows",
+    "photos",
+    "reliability",
+    "response_explorer",
+    "spread",
+    "stage_explorer",
+    "tradeoff",
+]

@@ -1,0 +1,65 @@
+"""Figures about predictions: what is confused with what, how sure the network is, and where it looked."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+
+from transfer_utils.show.figures import COLOURS, LINES, MARKERS, picture, plain
+from transfer_utils.stats import often_confused
+
+
+def confusion(table: pd.DataFrame) -> HTML:
+    """A confusion matrix as evaluation.confusion gives it: rows are the true classes, darker is a larger share."""
+    shares = table.to_numpy() / table.to_numpy().sum(1, keepdims=True).clip(1)
+    side = 0.55 * len(table) + 1.6
+    figure, axes = plt.subplots(figsize=(side + 0.4, side), layout="constrained")
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (i, j), count in np.ndenumerate(table.to_numpy()):
+        colour = "white" if shares[i, j] > 0.6 else "black"
+        axes.text(j, i, f"{count}" if count else "·", ha="center", va="center", color=colour)
+    names = list(map(plain, table.index))
+    axes.set_xticks(range(len(table)), names, rotation=45, ha="left", rotation_mode="anchor")
+    axes.set_yticks(range(len(table)), names)
+    axes.xaxis.tick_top()
+    axes.set(ylabel="true class", xlabel="taken for")
+    axes.xaxis.set_label_position("top")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    right = "; ".join(f"{name} {table.loc[name, name]} of {table.loc[name].sum()}" for name in table.index)
+    return picture(figure, f"Confusion matrix. Recognised: {right}. {often_confused(table)}")
+
+
+def reliability(lines: dict[str, pd.DataFrame]) -> HTML:
+    """Accuracy against confidence, as evaluation.reliability gives it, for each name; on the diagonal both agree."""
+    figure, axes = plt.subplots(figsize=(5.6, 4.2), layout="constrained")
+    axes.plot([0, 1], [0, 1], color="gray", lw=1, ls=":", label="as sure as right")
+    for i, (name, part) in enumerate(lines.items()):
+        bars = np.array([part["accuracy"] - part["low"], part["high"] - part["accuracy"]]).clip(0)
+        place = part["confidence"], part["accuracy"]
+        axes.errorbar(*place, yerr=bars, color=COLOURS[i], ls=LINES[i], marker=MARKERS[i], capsize=3, label=name)
+    axes.set(xlabel="confidence: the probability of the answer", ylabel="share of these answers that are right")
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="upper left")
+    ends = [
+        f"{name}: answers given at {part['confidence'].iloc[-1]:.0%} are right in {part['accuracy'].iloc[-1]:.0%}"
+        for name, part in lines.items()
+    ]
+    return picture(figure, f"Accuracy against confidence with 95 % intervals. {'. '.join(ends)}.")
+
+
+def spread(values: dict[str, pd.Series], limit: float, xlabel: str) -> HTML:
+    """One line of marks for each name, and a dashed line at the limit."""
+    figure, axes = plt.subplots(figsize=(7, 0.6 * len(values) + 1.1), layout="constrained")
+    for i, part in enumerate(values.values()):
+        # Spread over the height of the line by rank, so that marks do not hide one another.
+        axes.plot(part, -i + 0.3 * np.sin(np.arange(len(part)) * 2.4), MARKERS[i], color=COLOURS[i], alpha=0.6)
+    axes.axvline(limit, color="black", ls="--", lw=1)
+    axes.set_yticks([-i for i in range(len(values))], list(map(plain, values)))
+    axes.set(xlabel=f"{xlabel} (dashed: the limit)", ylim=(-len(values) + 0.4, 0.6))
+    axes.spines[["top", "right"]].set_visible(False)
+    words = [f"{name}: {(part > limit).sum()} of {len(part)} above the limit" for name, part in values.items()]
+    return picture(figure, f"{xlabel.capitalize()}, one mark a photo. {'. '.join(words)}.")

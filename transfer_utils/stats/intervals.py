@@ -1,0 +1,57 @@
+"""Means with intervals: every plus-or-minus in the course comes from here."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binomtest, t
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its 95 % t-interval over `n` seeds."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:.1%} [{self.low:.1%}, {self.high:.1%}] over {self.n} seeds"
+
+    @property
+    def verdict(self) -> str:
+        """What a difference allows us to say: 'more', 'less', or 'cannot tell' when the interval holds zero."""
+        return "more" if self.low > 0 else "less" if self.high < 0 else "cannot tell"
+
+    @property
+    def half(self) -> float:
+        """Half the width of the interval."""
+        return (self.high - self.low) / 2
+
+
+class Share(Interval):
+    """A share of `n` photos, with the 95 % Wilson interval of the share among endlessly many such photos."""
+
+    def __str__(self) -> str:
+        return f"{self.mean:.1%} [{self.low:.1%}, {self.high:.1%}] of {self.n} photos"
+
+
+def share_interval(right: int, n: int) -> Share:
+    """`right` of `n` photos as a share with its 95 % interval. ValueError unless 0 <= right <= n and n >= 1.
+
+    Source: Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953
+    """
+    if not 0 <= right <= n or n < 1:
+        raise ValueError(f"share_interval() got {right} of {n}; it needs at least 1 photo, and 0 to all of them right.")
+    found = binomtest(int(right), int(n)).proportion_ci(method="wilson")
+    return Share(right / n, float(found.low), float(found.high), int(n))
+
+
+def mean_interval(values: Iterable[float], confidence: float = 0.95) -> Interval:
+    """The mean of one value per seed and its t-interval. ValueError for fewer than two values."""
+    sample = np.asarray(list(values), dtype=float)
+    if len(sample) < 2:
+        raise ValueError(f"mean_interval() got {len(sample)} value(s); an interval needs at least 2 seeds.")
+    half = t.ppf((1 + confidence) / 2, len(sample) - 1) * sample.std(ddof=1) / np.sqrt(len(sample))
+    return Interval(float(sample.mean()), float(sample.mean() - half), float(sample.mean() + half), len(sample))

@@ -1,0 +1,27 @@
+"""From a network and photos to accuracy: features, probes, loop, recipes."""
+
+from transfer_utils.training.features import by_stage, extract, extract_views, nearest, run_network
+from transfer_utils.training.loop import accuracy, fit, fit_until_flat, predict, train
+from transfer_utils.training.probes import PENALTIES, Probe, best_probe, linear_probe, linear_probes
+from transfer_utils.training.recipes import Phase, Recipe, with_epochs
+
+__all__ = [
+    "PENALTIES",
+    "Phase",
+    "Probe",
+    "Recipe",
+    "accuracy",
+    "best_probe",
+    "by_stage",
+    "extract",
+    "extract_views",
+    "fit",
+    "fit_until_flat",
+    "linear_probe",
+    "linear_probes",
+    "nearest",
+    "predict",
+    "run_network",
+    "train",
+    "with_epochs",
+]

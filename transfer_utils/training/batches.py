@@ -1,0 +1,55 @@
+"""Where a step's input comes from: photos, or what the frozen stages said about them."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from transfer_utils import data, machine
+from transfer_utils.backbones import StagedModel, frozen_through
+from transfer_utils.data import ImageSet
+from transfer_utils.machine import best_device, channels_last
+from transfer_utils.training import features
+from transfer_utils.training.recipes import Recipe
+
+Batch = Callable[[Tensor, torch.Generator], Tensor]  # rows and randomness to the network's input
+
+
+def photo_batches(model: StagedModel, photos: ImageSet, size: int, recipe: Recipe) -> Batch:
+    """The photos at some rows, augmented anew each time and preprocessed."""
+    fresh = recipe.augment and not recipe.fixed_views
+    views = data.views(photos.images, recipe.seed) if recipe.augment and not fresh else photos.images[None]
+    take = _any_view(views)
+
+    def batch(rows: Tensor, generator: torch.Generator) -> Tensor:
+        x = take(rows, generator)
+        x = data.flip_and_shift(x, generator) if fresh else x
+        return channels_last(model.preprocess(data.resize(x, size)))
+
+    return batch
+
+
+def feature_batches(model: StagedModel, photos: ImageSet, size: int, recipe: Recipe, cache: bool) -> Batch:
+    """The frozen stages' outputs at some rows, computed once; each time one of the cached augmented views."""
+    if recipe.augment:
+        views = features.extract_views(model, photos, size, recipe.seed, cache)
+    else:
+        views = features.extract(model, photos, size, frozen_through(model), cache)[None]
+    take = _any_view(views)
+
+    def batch(rows: Tensor, generator: torch.Generator) -> Tensor:
+        x = take(rows, generator)
+        return channels_last(x) if x.ndim == 4 else x
+
+    return batch
+
+
+def _any_view(views: Tensor) -> Batch:
+    """One of the views (V, N, ...) of each row, drawn at random, on the device."""
+    count, rows_of_each = views.shape[:2]
+    take = machine.on_device(views.flatten(0, 1), best_device())
+
+    def batch(rows: Tensor, generator: torch.Generator) -> Tensor:
+        return take(rows if count == 1 else rows + rows_of_each * torch.randint(count, rows.shape, generator=generator))
+
+    return batch

@@ -1,0 +1,115 @@
+"""What the frozen stages say about each photo, computed once."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import torch
+from safetensors.torch import load as parse
+from safetensors.torch import save as serialise
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from transfer_utils import data, machine
+from transfer_utils.backbones import StagedModel, frozen_through
+from transfer_utils.data import ImageSet, resize
+from transfer_utils.machine import autocast, best_device, cache_folder, channels_last, precision, write_atomically
+
+FEATURE_BATCH = 256
+
+
+def extract(model: StagedModel, photos: ImageSet, size: int, stage: str | None = None, cache: bool = True) -> Tensor:
+    """The output of the stages through `stage` for every photo, in eval mode: float32 on the CPU.
+
+    stage=None: the vector that the head reads, (N, D). cache: keep a copy in the user's cache folder, found again
+    by weights, photos, size and precision. ValueError for an unknown stage.
+    """
+    prefix, _ = model.split(after=stage or model.stages[-2])
+    return _cached(
+        "extract", model, prefix, photos.images, size, cache, lambda: run_network(model, prefix, photos.images, size)
+    )
+
+
+def extract_views(model: StagedModel, photos: ImageSet, size: int, seed: int, cache: bool = True) -> Tensor:
+    """The frozen stages' output for the augment.VIEWS copies of each photo, (VIEWS, N, ...): train the rest on these.
+
+    ValueError for a model without a frozen stage.
+    """
+    through = frozen_through(model)
+    if through is None:
+        raise ValueError(
+            f"{model.name} has no frozen stage, so there is nothing to compute once. "
+            f"Freeze some stages first, for example freeze(model, through={model.stages[-2]!r})."
+        )
+    prefix, _ = model.split(after=through)
+
+    def compute() -> Tensor:
+        return torch.stack([run_network(model, prefix, view, size) for view in data.views(photos.images, seed)])
+
+    return _cached(f"{data.VIEWS} views {seed}", model, prefix, photos.images, size, cache, compute)
+
+
+def by_stage(model: StagedModel, photos: ImageSet, size: int) -> dict[str, Tensor]:
+    """One pass, every stage: outputs averaged over positions, float32 (N, channels) on the CPU for each stage."""
+    stages = [name for name in model.stages[:-1] if name != "pool"]
+
+    def averages(x: Tensor) -> list[Tensor]:
+        found = []
+        for name in stages:
+            x = model.get_submodule(name)(x)
+            found.append((x.float().mean((2, 3)) if x.ndim == 4 else x.float()).cpu())
+        return found
+
+    parts = zip(*_map(model, averages, photos.images, size), strict=True)
+    return {name: torch.cat(part) for name, part in zip(stages, parts, strict=True)}
+
+
+def run_network(model: StagedModel, network: nn.Module, images: Tensor, size: int) -> Tensor:
+    """What `network`, the model or its first stages, gives for uint8 images in eval mode: float32 on the CPU."""
+    return torch.cat(_map(model, lambda x: network(x).float().cpu(), images, size))
+
+
+def _map(model: StagedModel, function: Callable, images: Tensor, size: int) -> list:
+    """function(x) for every preprocessed batch, with the model in eval mode; its mode is restored at the end."""
+    device, was_training = best_device(), model.training
+    model.to(device).eval()
+    work = machine.in_parts(lambda batch, _: function(_prepare(model, batch.to(device), size)))
+    try:
+        # no_grad, not inference_mode: features must be able to enter a backward pass later
+        with machine.nothing_kept(), torch.no_grad(), autocast(device):
+            return [part for batch in images.split(FEATURE_BATCH) for part in work(batch)]
+    finally:
+        model.train(was_training)
+
+
+def _prepare(model: StagedModel, batch: Tensor, size: int) -> Tensor:
+    return channels_last(model.preprocess(resize(batch, size)))
+
+
+def _cached(kind, model, prefix, images, size, cache, compute) -> Tensor:
+    if not cache:
+        return compute()
+    path = cache_folder() / "features" / f"{_key(kind, model, prefix, images, size)}.safetensors"
+    try:
+        return parse(path.read_bytes())["features"]
+    except Exception:  # missing or damaged: either way the features are computed, and stored again
+        features = compute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, serialise({"features": features.contiguous()}))
+    return features
+
+
+def _key(kind: str, model: StagedModel, prefix: nn.Module, images: Tensor, size: int) -> str:
+    digest = hashlib.sha256(f"{kind} {size} {tuple(images.shape)} {precision(best_device())}".encode())
+    for tensor in (*prefix.state_dict().values(), model.mean, model.std, images):
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    for name, module in prefix.named_modules():  # two networks can share weights and differ in structure
+        digest.update(f"{name} {type(module).__qualname__} {module.extra_repr()}".encode())
+    return digest.hexdigest()
+
+
+def nearest(bank: Tensor, queries: Sequence[int], count: int = 8) -> Tensor:
+    """The positions of the `count` most similar other rows (cosine) of bank (N, D) for each query: (queries, count)."""
+    centred = normalize(bank - bank.mean(0), dim=1)
+    similarity = centred[list(queries)] @ centred.T
+    similarity[torch.arange(len(queries)), list(queries)] = -torch.inf
+    return similarity.topk(count, dim=1).indices
