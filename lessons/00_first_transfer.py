@@ -21,9 +21,8 @@ home = None  # a folder of your own for downloads, features and models, such as 
 import torch
 
 from transfer_utils import backbones, course, data, machine, show, stats, training
-from transfer_utils.course import result, settings
 
-run = settings(profile, quick, home)
+run = course.settings(profile, quick, home)
 print(run)
 
 # %% [markdown]
@@ -204,7 +203,7 @@ def ten_classes():
 
 
 # %%
-course.ten_classes(ten_classes)
+course.check("0.1", ten_classes)
 
 # %% [markdown]
 # ### Exercise 0.2: how few are too few?
@@ -230,7 +229,7 @@ def accuracy_with(per_class):
 
 
 # %%
-course.accuracy_with(accuracy_with)
+course.check("0.2", accuracy_with)
 
 # %% [markdown]
 # ## Self-test
@@ -244,7 +243,7 @@ course.self_test("00", None, None, None)
 course.self_test("00", "b", "c", "b")
 
 # %% tags=["result"]
-result(pretrained_10=pretrained, scratch_10=from_scratch, gain_10=gain, quick=run.quick)
+run.result(pretrained_10=pretrained, scratch_10=from_scratch, gain_10=gain)
 
 # %% [markdown]
 # ## Recap

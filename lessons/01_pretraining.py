@@ -22,10 +22,8 @@ import torch
 from sklearn.decomposition import PCA
 
 from transfer_utils import backbones, course, data, show, stats, training
-from transfer_utils.course import result, settings
-from transfer_utils.machine import cache_folder
 
-run = settings(profile, quick, home)
+run = course.settings(profile, quick, home)
 print(run)
 
 # %% [markdown]
@@ -183,7 +181,7 @@ def agreement(points, labels):
 
 
 # %%
-course.neighbour_agreement(agreement)
+course.check("1.1", agreement)
 
 # %%
 for title, bank in banks.items():
@@ -210,7 +208,7 @@ print(f"a probe on pretrained features minus one on random features: {gain}")
 # %%
 card = {"classes": source.classes, "photos": len(drawn), "recipe": vars(recipe)}
 card["valid_accuracy"] = round(training.accuracy(model, valid, 32), 3)
-path = cache_folder() / "checkpoints" / "my_first"
+path = run.folder / "checkpoints" / "my_first"
 backbones.save_checkpoint(path, model, card)
 again = backbones.load_checkpoint(
     path, backbones.course_resnet(classes=len(backbones.checkpoint_card(path)["classes"]))
@@ -241,7 +239,7 @@ def transplant(pretrained, new):
 
 
 # %%
-course.transplanted(transplant)
+course.check("1.2", transplant)
 
 # %% [markdown]
 # ## Does it pay?
@@ -303,7 +301,7 @@ course.self_test("01", None, None, None)
 course.self_test("01", "b", "a", "c")
 
 # %% tags=["result"]
-result(fine_tuned_20=mine["fine-tuned"], scratch_20=mine["scratch"], gain_20=gain, quick=run.quick)
+run.result(fine_tuned_20=mine["fine-tuned"], scratch_20=mine["scratch"], gain_20=gain)
 
 # %% [markdown]
 # ## Recap

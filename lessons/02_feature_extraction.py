@@ -21,9 +21,8 @@ import time
 import torch
 
 from transfer_utils import backbones, course, data, show, stats, training
-from transfer_utils.course import result, settings
 
-run = settings(profile, quick, home)
+run = course.settings(profile, quick, home)
 print(run)
 
 # %%
@@ -171,7 +170,7 @@ def best_stage(rows, per_class):
 
 
 # %%
-course.best_stage(best_stage)
+course.check("2.1", best_stage)
 
 # %%
 {size: best_stage(rows, size) for size in (1, 10, 100)}
@@ -246,7 +245,7 @@ def freeze(model):
 
 
 # %%
-course.frozen(freeze)
+course.check("2.2", freeze)
 
 # %% [markdown]
 # ## Self-test
@@ -260,7 +259,7 @@ course.self_test("02", None, None, None)
 course.self_test("02", "a", "b", "c")
 
 # %% tags=["result"]
-result(probe_10=accuracy, pixels_10=raw_accuracy, gain_10=gain, drift=len(drift), quick=run.quick)
+run.result(probe_10=accuracy, pixels_10=raw_accuracy, gain_10=gain, drift=len(drift))
 
 # %% [markdown]
 # ## Recap

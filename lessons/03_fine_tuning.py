@@ -24,10 +24,9 @@ from torch.nn.functional import cross_entropy
 
 from transfer_utils import backbones, course, data, show, stats, training
 from transfer_utils.backbones import freeze
-from transfer_utils.course import result, settings
 from transfer_utils.training import Recipe, accuracy, fit
 
-run = settings(profile, quick, home)
+run = course.settings(profile, quick, home)
 print(run)
 
 # %% [markdown]
@@ -157,7 +156,7 @@ def train_head(model, photos, epochs=5):
 
 
 # %%
-course.trains_only_the_head(train_head)
+course.check("3.1", train_head)
 
 # %% [markdown]
 # ## The freezing lab
@@ -298,7 +297,7 @@ def layer_rates(model, rate, factor):
 
 
 # %%
-course.layer_rates(layer_rates)
+course.check("3.2", layer_rates)
 
 # %% [markdown]
 # ## Too fast
@@ -473,9 +472,7 @@ course.self_test("03", "b", "b", "a")
 
 # %% tags=["result"]
 gain = stats.paired_difference(judged, "full", "scratch", per_class=20)
-result(
-    full_20=ours["full"], gain_20=gain, too_fast=too_fast, frozen_loss=frozen_loss, drift=len(drift), quick=run.quick
-)
+run.result(full_20=ours["full"], gain_20=gain, too_fast=too_fast, frozen_loss=frozen_loss, drift=len(drift))
 
 # %% [markdown]
 # ## Recap

@@ -23,11 +23,10 @@ from pathlib import Path
 import pandas as pd
 
 from transfer_utils import backbones, course, show, stats
-from transfer_utils.course import result, settings
 from transfer_utils.data import SOURCES, TARGETS
 from transfer_utils.stats import sweep
 
-run = settings(profile, quick, home)
+run = course.settings(profile, quick, home)
 print(run)
 
 # %% [markdown]
@@ -160,7 +159,7 @@ def my_gain(rows, source, target, method, per_class):
 
 
 # %%
-course.paired_gain(my_gain)
+course.check("4.1", my_gain)
 
 # %% [markdown]
 # ## Where the lines cross
@@ -381,7 +380,7 @@ def front(points):
 
 
 # %%
-course.pareto_front(front)
+course.check("4.2", front)
 
 # %% [markdown]
 # **Takeaway.** Neither scratch nor full fine-tuning is on the front: something cheaper is at least as good in the mean. A
@@ -543,13 +542,12 @@ course.self_test("04", None, None, None)
 course.self_test("04", "b", "a", "c")
 
 # %% tags=["result"]
-result(
+run.result(
     full_gain_20=accuracy["animals"].mean,
     gain_20=accuracy["animals"],
     needed=needed["animals"],
     hurts=sum(gain.verdict == "less" for gain in found["scratch"].values()),
     deviation=off.mean(),
-    quick=run.quick,
 )
 
 # %% [markdown]

@@ -27,11 +27,9 @@ import torch
 import torchvision
 
 from transfer_utils import backbones, course, data, show, stats, training
-from transfer_utils.course import result, settings
-from transfer_utils.machine import cache_folder
 from transfer_utils.training import Recipe, accuracy, fit, predict
 
-run = settings(profile, quick, home)
+run = course.settings(profile, quick, home)
 print(run)
 
 # %%
@@ -218,7 +216,7 @@ def temperature(logits, labels):
 
 
 # %%
-course.best_temperature(temperature)
+course.check("5.1", temperature)
 
 # %%
 t = stats.temperature(predict(network, valid, run.size), valid.labels)
@@ -262,7 +260,7 @@ def heat_of(maps, slopes):
 
 
 # %%
-course.heat_map(heat_of)
+course.check("5.2", heat_of)
 
 # %% [markdown]
 # That is all there is to it. `explain.grad_cam` does the cutting as well, and stretches each map so that its highest place
@@ -322,7 +320,7 @@ for name in ("what glows on another photo", "the middle", "what does not glow"):
 deployed = copy.deepcopy(network).cpu().eval().requires_grad_(False)
 for parameter in deployed.head.parameters():
     parameter /= t
-place = cache_folder() / "exported" / "ten_classes"
+place = run.folder / "exported" / "ten_classes"
 program = backbones.load_program(backbones.save_program(place, deployed, run.size))
 sample = slice(None, None, 20)
 photos = data.resize(test.images[sample], run.size)
@@ -392,7 +390,7 @@ course.self_test("05", "b", "b", "a")
 shift = (program(photos) - expected).abs().max()
 accuracies = {"test": overall.mean, "frozen": frozen_accuracy, "tuned": tuned_accuracy}
 glows, not_glows = (right[part].float().mean() for part in ("what glows", "what does not glow"))
-result(**accuracies, glows=glows, not_glows=not_glows, statistics=moving, shift=shift, quick=run.quick)
+run.result(**accuracies, glows=glows, not_glows=not_glows, statistics=moving, shift=shift)
 
 # %% [markdown]
 # ## Recap

@@ -21,10 +21,8 @@ home = None  # a folder of your own for downloads, features and models, such as 
 import torch
 
 from transfer_utils import course, data, own_photos, show, stats
-from transfer_utils.course import result, settings
-from transfer_utils.machine import cache_folder
 
-run = settings(profile, quick, home)
+run = course.settings(profile, quick, home)
 print(run)
 
 # %% [markdown]
@@ -43,7 +41,7 @@ print(run)
 # %%
 
 my_photos = None  # for example "~/Pictures/photos", or "photos.zip"
-source = my_photos or course.sample_photos(cache_folder() / "sample_photos")
+source = my_photos or course.sample_photos(run.folder / "sample_photos")
 
 # %% [markdown]
 # Or add them from your browser: write the name of a class, choose its photos, and do the same for the next class. They
@@ -129,7 +127,7 @@ def balanced(labels, predicted):
 
 # %%
 
-course.balanced_accuracy(balanced)
+course.check("7.1", balanced)
 
 # %% [markdown]
 # ## Does the promise hold?
@@ -224,7 +222,7 @@ def parts(groups, count):
 
 
 # %%
-course.parts_without_leaks(parts)
+course.check("7.2", parts)
 
 # %% [markdown]
 # ## The worst mistakes
@@ -305,7 +303,7 @@ show.Predictor(model, folder.photos, examples)
 from pathlib import Path
 
 card = own_photos.folder_card(folder, logits, model.model.name)
-saved = own_photos.save(cache_folder() / "models" / Path(source).stem, model, card)
+saved = own_photos.save(run.folder / "models" / Path(source).stem, model, card)
 print(str(saved).replace(str(Path.home()), "~"))
 {path.name: f"{path.stat().st_size:,} bytes" for path in sorted(saved.iterdir())}
 
@@ -378,7 +376,7 @@ course.self_test("07", "b", "c", "a")
 
 # %% tags=["result"]
 scattered = too_much["with copies, scattered, 40 per class"]
-result(accuracy=accuracy.mean, largest=largest.mean, held=kept["held"].mean(), leak=scattered, quick=run.quick)
+run.result(accuracy=accuracy.mean, largest=largest.mean, held=kept["held"].mean(), leak=scattered)
 
 # %% [markdown]
 # ## Recap

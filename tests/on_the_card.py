@@ -150,6 +150,6 @@ def test_an_answer_that_was_used_on_the_card_is_checked_all_the_same(card, capsy
             new.get_submodule(name).load_state_dict(pretrained.get_submodule(name).state_dict())
         return new.to(card)
 
-    course.ten_classes(lambda: backbones.load_backbone("efficientnet_lite0", classes=10).to(card))
-    course.transplanted(transplant)
+    course.check("0.1", lambda: backbones.load_backbone("efficientnet_lite0", classes=10).to(card))
+    course.check("1.2", transplant)
     assert capsys.readouterr().out.count("Right: ") == 2

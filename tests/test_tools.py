@@ -41,7 +41,7 @@ def place(tmp_path, monkeypatch):
 
 
 def test_a_course_run_ends_with_a_table(place, capsys):
-    sources = "from transfer_utils.course import result", "result(gain=0.123, other=1)"
+    sources = "from transfer_utils import course", "course.settings('cpu').result(gain=0.123, other=1)"
     write_notebook(place / "notebooks" / "00_a.ipynb", *sources, tags=["result"])
     before = (place / "notebooks" / "00_a.ipynb").read_bytes()
     assert course.main([]) == 0

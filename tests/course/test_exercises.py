@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from transfer_utils import backbones, course, data, stats, training
 from transfer_utils.course import checking
-from transfer_utils.course.exercises import QUIZZES
+from transfer_utils.course.exercises import CHECKS, QUIZZES
 
 
 def verdict(check, answer, capsys) -> str:
@@ -24,20 +24,20 @@ def unfilled(*arguments):
 @pytest.mark.parametrize(
     "check",
     [
-        course.ten_classes,
-        course.accuracy_with,
-        course.transplanted,
-        course.neighbour_agreement,
-        course.frozen,
-        course.best_stage,
-        course.trains_only_the_head,
-        course.layer_rates,
-        course.paired_gain,
-        course.pareto_front,
-        course.heat_map,
-        course.best_temperature,
-        course.balanced_accuracy,
-        course.parts_without_leaks,
+        CHECKS["0.1"],
+        CHECKS["0.2"],
+        CHECKS["1.2"],
+        CHECKS["1.1"],
+        CHECKS["2.2"],
+        CHECKS["2.1"],
+        CHECKS["3.1"],
+        CHECKS["3.2"],
+        CHECKS["4.1"],
+        CHECKS["4.2"],
+        CHECKS["5.2"],
+        CHECKS["5.1"],
+        CHECKS["7.1"],
+        CHECKS["7.2"],
     ],
 )
 def test_an_open_exercise_is_not_yet_done(check, capsys):
@@ -47,8 +47,8 @@ def test_an_open_exercise_is_not_yet_done(check, capsys):
 
 
 def test_a_called_function_and_a_crash_are_explained(capsys):
-    assert "without brackets" in verdict(course.frozen, 3, capsys)
-    said = verdict(course.frozen, lambda model: model.no_such_thing, capsys)
+    assert "without brackets" in verdict(CHECKS["2.2"], 3, capsys)
+    said = verdict(CHECKS["2.2"], lambda model: model.no_such_thing, capsys)
     assert "AttributeError" in said
     assert "Hint:" in said
 
@@ -58,10 +58,10 @@ def test_a_called_function_and_a_crash_are_explained(capsys):
 
 def test_ten_classes(capsys):
     load = backbones.load_backbone
-    assert verdict(course.ten_classes, lambda: load("efficientnet_lite0", classes=10), capsys).startswith("Right")
-    assert "1000 outputs" in verdict(course.ten_classes, lambda: load("efficientnet_lite0"), capsys)
-    assert "3 outputs" in verdict(course.ten_classes, lambda: load("efficientnet_lite0", classes=3), capsys)
-    assert "pretrained=False" in verdict(course.ten_classes, lambda: load("efficientnet_lite0", False, 10), capsys)
+    assert verdict(CHECKS["0.1"], lambda: load("efficientnet_lite0", classes=10), capsys).startswith("Right")
+    assert "1000 outputs" in verdict(CHECKS["0.1"], lambda: load("efficientnet_lite0"), capsys)
+    assert "3 outputs" in verdict(CHECKS["0.1"], lambda: load("efficientnet_lite0", classes=3), capsys)
+    assert "pretrained=False" in verdict(CHECKS["0.1"], lambda: load("efficientnet_lite0", False, 10), capsys)
 
 
 def test_accuracy_with(capsys, monkeypatch):
@@ -78,9 +78,9 @@ def test_accuracy_with(capsys, monkeypatch):
         bank, unseen_bank = (training.extract(small, photos, 96) for photos in (drawn, unseen))
         return training.linear_probe(bank, drawn.labels).accuracy(unseen_bank, unseen.labels)
 
-    assert verdict(course.accuracy_with, accuracy, capsys).startswith("Right")
-    assert "seen those photos" in verdict(course.accuracy_with, lambda n: accuracy(n, "train"), capsys)
-    assert "we get" in verdict(course.accuracy_with, lambda n: 0.5 + accuracy(n) / 10, capsys)
+    assert verdict(CHECKS["0.2"], accuracy, capsys).startswith("Right")
+    assert "seen those photos" in verdict(CHECKS["0.2"], lambda n: accuracy(n, "train"), capsys)
+    assert "we get" in verdict(CHECKS["0.2"], lambda n: 0.5 + accuracy(n) / 10, capsys)
 
 
 # --- lesson 01
@@ -117,7 +117,7 @@ STAGES = ["stem", "stage1", "stage2", "stage3", "pool"]
     ],
 )
 def test_transplanted(answer, said, capsys):
-    assert said in verdict(course.transplanted, answer, capsys)
+    assert said in verdict(CHECKS["1.2"], answer, capsys)
 
 
 def nearest_labels(points, labels, own_allowed=False):
@@ -134,7 +134,7 @@ def nearest_labels(points, labels, own_allowed=False):
     ],
 )
 def test_neighbour_agreement(answer, said, capsys):
-    assert said in verdict(course.neighbour_agreement, answer, capsys)
+    assert said in verdict(CHECKS["1.1"], answer, capsys)
 
 
 # --- lesson 02
@@ -163,7 +163,7 @@ def keeps_all(model):
     ],
 )
 def test_frozen(answer, said, capsys):
-    assert said in verdict(course.frozen, answer, capsys)
+    assert said in verdict(CHECKS["2.2"], answer, capsys)
 
 
 def choose(rows: pd.DataFrame, per_class: int, by: str = "valid", mix: bool = False):
@@ -182,7 +182,7 @@ def choose(rows: pd.DataFrame, per_class: int, by: str = "valid", mix: bool = Fa
     ],
 )
 def test_best_stage(answer, said, capsys):
-    assert said in verdict(course.best_stage, answer, capsys)
+    assert said in verdict(CHECKS["2.1"], answer, capsys)
 
 
 # --- lesson 03
@@ -209,7 +209,7 @@ def train_head(model, photos, trains="head", mode=False, epochs=2):
     ],
 )
 def test_trains_only_the_head(answer, said, capsys):
-    assert said in verdict(course.trains_only_the_head, answer, capsys)
+    assert said in verdict(CHECKS["3.1"], answer, capsys)
 
 
 def layer_rates(model, rate, factor, pool_counts=False, frozen_too=False):
@@ -235,7 +235,7 @@ def layer_rates(model, rate, factor, pool_counts=False, frozen_too=False):
     ],
 )
 def test_layer_rates(answer, said, capsys):
-    assert said in verdict(course.layer_rates, answer, capsys)
+    assert said in verdict(CHECKS["3.2"], answer, capsys)
 
 
 # --- lesson 04
@@ -269,7 +269,7 @@ def my_gain(grid, source, target, method, per_class, drop=(), by="seed", turned=
     ],
 )
 def test_paired_gain(change, said, capsys):
-    shown = verdict(course.paired_gain, lambda *setting: my_gain(*setting, **change), capsys)
+    shown = verdict(CHECKS["4.1"], lambda *setting: my_gain(*setting, **change), capsys)
     assert said in shown
     assert shown.startswith("Right" if said == "Right" else "Not yet")
 
@@ -278,7 +278,7 @@ def test_paired_gain_takes_the_course_s_own_function(capsys):
     def gain(grid, *setting):
         return course.gain(grid.assign(network="course_resnet"), *setting).mean
 
-    assert verdict(course.paired_gain, gain, capsys).startswith("Right")
+    assert verdict(CHECKS["4.1"], gain, capsys).startswith("Right")
 
 
 def front(points, order=lambda name, points: (points[name][0], -points[name][1]), better=lambda new, old: new > old):
@@ -320,13 +320,13 @@ BEATEN = "a point is beaten when another one is as cheap and better, or as good 
     ],
 )
 def test_pareto_front(answer, said, capsys):
-    shown = verdict(course.pareto_front, answer, capsys)
+    shown = verdict(CHECKS["4.2"], answer, capsys)
     assert re.search(said, shown, re.DOTALL)
     assert shown.startswith("Right" if said == "Right" else "Not yet")
 
 
 def test_pareto_front_that_is_no_list_is_no_list_of_names(capsys):
-    shown = verdict(course.pareto_front, lambda points: 3, capsys)
+    shown = verdict(CHECKS["4.2"], lambda points: 3, capsys)
     assert shown.startswith("Not yet")
     assert "list of names" in shown
 
@@ -360,7 +360,7 @@ def heat(maps, slopes, places=(2, 3), cut=torch.relu):
     ],
 )
 def test_heat_map(answer, said, capsys):
-    shown = verdict(course.heat_map, answer, capsys)
+    shown = verdict(CHECKS["5.2"], answer, capsys)
     assert said in shown
     assert shown.startswith("Right" if said == "Right" else "Not yet")
 
@@ -403,7 +403,7 @@ def mistakes_at(logits, labels):
     ],
 )
 def test_best_temperature(answer, said, capsys):
-    shown = verdict(course.best_temperature, answer, capsys)
+    shown = verdict(CHECKS["5.1"], answer, capsys)
     assert said in shown
     assert shown.startswith("Right" if said == "Right" else "Not yet")
 
@@ -445,7 +445,7 @@ def precision(labels, predicted):
     ],
 )
 def test_balanced_accuracy(answer, said, capsys):
-    shown = verdict(course.balanced_accuracy, answer, capsys)
+    shown = verdict(CHECKS["7.1"], answer, capsys)
     assert said in shown
     assert shown.startswith("Right" if said == "Right" else "Not yet")
 
@@ -475,7 +475,7 @@ def parts(groups, count):
     ],
 )
 def test_parts_without_leaks(answer, said, capsys):
-    shown = verdict(course.parts_without_leaks, answer, capsys)
+    shown = verdict(CHECKS["7.2"], answer, capsys)
     assert said in shown
     assert shown.startswith("Right" if said == "Right" else "Not yet")
 

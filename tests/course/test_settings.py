@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from transfer_utils import machine, training
-from transfer_utils.course import result, settings
+from transfer_utils.course import settings
 from transfer_utils.machine import best_profile, cache_folder, device, files, use_home
 from transfer_utils.stats import Interval
 
@@ -155,7 +155,7 @@ def test_features_and_weights_land_at_home(drive, tiny, pairs, monkeypatch):
 
 
 def test_result_prints_one_line_of_json(capsys):
-    result(accuracy=torch.tensor(0.123456), gain=Interval(0.1, 0.05123456, 0.15, 5), drift=0, quick=False)
+    settings("cpu").result(accuracy=torch.tensor(0.123456), gain=Interval(0.1, 0.05123456, 0.15, 5), drift=0)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1
     assert json.loads(lines[0]) == {
@@ -169,5 +169,5 @@ def test_result_prints_one_line_of_json(capsys):
 
 
 def test_result_takes_numbers_from_numpy(capsys):
-    result(epoch=np.int64(3), accuracy=np.float32(0.5), loss=np.float64(1 / 3))
-    assert json.loads(capsys.readouterr().out) == {"result": {"epoch": 3, "accuracy": 0.5, "loss": 0.3333}}
+    settings("cpu").result(epoch=np.int64(3), accuracy=np.float32(0.5), loss=np.float64(1 / 3))
+    assert json.loads(capsys.readouterr().out) == {"result": {"epoch": 3, "accuracy": 0.5, "loss": 0.3333, "quick": False}}

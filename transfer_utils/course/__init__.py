@@ -1,6 +1,6 @@
 """What one lesson alone needs: its checks, quiz and lab; the grid; settings."""
 
-from transfer_utils.course.exercises import self_test
+from transfer_utils.course.exercises import check, self_test
 from transfer_utils.course.grid import (
     COURSE,
     EPOCHS,
@@ -19,10 +19,7 @@ from transfer_utils.course.grid import (
     trained,
     training_jobs,
 )
-from transfer_utils.course.lesson00 import accuracy_with, ten_classes
-from transfer_utils.course.lesson01 import neighbour_agreement, transplanted
-from transfer_utils.course.lesson02 import best_stage, frozen
-from transfer_utils.course.lesson03 import freezing_lab, layer_rates, trains_only_the_head
+from transfer_utils.course.lesson03 import freezing_lab
 from transfer_utils.course.lesson04 import (
     advice,
     correlation,
@@ -30,14 +27,12 @@ from transfer_utils.course.lesson04 import (
     gains_by_task,
     interaction,
     method_explorer,
-    paired_gain,
-    pareto_front,
     photos_needed,
     work_saved,
 )
-from transfer_utils.course.lesson05 import best_temperature, cover, heat_map
-from transfer_utils.course.lesson07 import balanced_accuracy, parts_without_leaks, sample_photos
-from transfer_utils.course.settings import result, settings
+from transfer_utils.course.lesson05 import cover
+from transfer_utils.course.lesson07 import sample_photos
+from transfer_utils.course.settings import settings
 
 __all__ = [
     "COURSE",
@@ -49,39 +44,25 @@ __all__ = [
     "METHODS_IN_ORDER",
     "PIXELS",
     "PROBE_SIZES",
-    "accuracy_with",
     "advice",
     "again",
-    "balanced_accuracy",
-    "best_stage",
-    "best_temperature",
+    "check",
     "chosen",
     "correlation",
     "cover",
     "freezing_lab",
-    "frozen",
     "gain",
     "gains_by_task",
-    "heat_map",
     "interaction",
-    "layer_rates",
     "method_explorer",
-    "neighbour_agreement",
-    "paired_gain",
-    "pareto_front",
-    "parts_without_leaks",
     "photos_needed",
     "probe_jobs",
     "probed",
-    "result",
     "sample_photos",
     "self_test",
     "settings",
     "start",
-    "ten_classes",
     "trained",
     "training_jobs",
-    "trains_only_the_head",
-    "transplanted",
     "work_saved",
 ]

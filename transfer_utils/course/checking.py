@@ -2,10 +2,11 @@
 
 import functools
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from IPython.display import HTML
 
 
 class NotYet(Exception):
@@ -51,11 +52,13 @@ def checked(examine: Callable[[Callable], str]) -> Callable[[Callable], None]:
 
 
 def filled(value: object, answer: Callable, hint: str) -> None:
+    """Raise NotYet where the learner has left the exercise as it was."""
     if value is None or value is Ellipsis:
         raise NotYet(f"{answer.__name__}() returned {value}.", hint)
 
 
 def feedback(question: Question, answer: str | None) -> str:
+    """What to say to an answer: a letter, None, or something else."""
     letters = "abcdefgh"[: len(question.options)]
     if answer is None:
         return "No answer yet."
@@ -64,3 +67,16 @@ def feedback(question: Question, answer: str | None) -> str:
     position = letters.index(answer)
     verdict = "Right." if position == question.right else "Not quite."
     return f"{answer}: {verdict} {question.options[position][1]}"
+
+
+def as_html(quiz: Sequence[Question], answers: Sequence[str | None]) -> HTML:
+    """The questions with their options, and feedback on the answers so far; what is not answered may be left out."""
+    parts = []
+    for number, question in enumerate(quiz, start=1):
+        answer = answers[number - 1] if number <= len(answers) else None
+        options = "".join(f"<li>{text}</li>" for text, _ in question.options)
+        parts.append(
+            f"<p><b>Question {number}.</b> {question.text}</p>"
+            f'<ol style="list-style-type: lower-alpha">{options}</ol><p><i>{feedback(question, answer)}</i></p>'
+        )
+    return HTML("".join(parts))

@@ -1,29 +1,40 @@
-"""The questions of every lesson, found by the number of the lesson."""
+"""What the lessons ask and check, found by the number of the exercise or of the lesson."""
+
+from collections.abc import Callable
 
 from IPython.display import HTML
 
 from transfer_utils.course import lesson00, lesson01, lesson02, lesson03, lesson04, lesson05, lesson07
-from transfer_utils.course.checking import feedback
+from transfer_utils.course.checking import Question, as_html
+from transfer_utils.machine import unknown
 
-QUIZZES = {
-    "00": lesson00.QUIZ,
-    "01": lesson01.QUIZ,
-    "02": lesson02.QUIZ,
-    "03": lesson03.QUIZ,
-    "04": lesson04.QUIZ,
-    "05": lesson05.QUIZ,
-    "07": lesson07.QUIZ,
+LESSONS = {
+    "00": lesson00,
+    "01": lesson01,
+    "02": lesson02,
+    "03": lesson03,
+    "04": lesson04,
+    "05": lesson05,
+    "07": lesson07,
 }
+CHECKS: dict[str, Callable[[Callable], None]] = {
+    number: check for lesson in LESSONS.values() for number, check in lesson.CHECKS.items()
+}
+QUIZZES: dict[str, tuple[Question, ...]] = {number: lesson.QUIZ for number, lesson in LESSONS.items()}
+
+
+def check(exercise: str, answer: Callable) -> None:
+    """Run the learner's function and print one verdict. ValueError for an exercise that there is not, such as '0.9'."""
+    if exercise not in CHECKS:
+        raise unknown("exercise", exercise, CHECKS)
+    CHECKS[exercise](answer)
 
 
 def self_test(lesson: str, *answers: str | None) -> HTML:
-    """The questions of a lesson's self-test with feedback on the answers given so far, for example 'b', None, 'a'."""
-    parts = []
-    for number, question in enumerate(QUIZZES[lesson], start=1):
-        answer = answers[number - 1] if number <= len(answers) else None
-        options = "".join(f"<li>{text}</li>" for text, _ in question.options)
-        parts.append(
-            f"<p><b>Question {number}.</b> {question.text}</p>"
-            f'<ol style="list-style-type: lower-alpha">{options}</ol><p><i>{feedback(question, answer)}</i></p>'
-        )
-    return HTML("".join(parts))
+    """The questions of a lesson's self-test with feedback on the answers given so far, for example 'b', None, 'a'.
+
+    ValueError for a lesson that there is not.
+    """
+    if lesson not in QUIZZES:
+        raise unknown("lesson", lesson, QUIZZES)
+    return as_html(QUIZZES[lesson], answers)

@@ -90,3 +90,5 @@ QUIZ = (
         2,
     ),
 )
+
+CHECKS = {"1.1": neighbour_agreement, "1.2": transplanted}

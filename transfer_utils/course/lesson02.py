@@ -102,3 +102,5 @@ QUIZ = (
         2,
     ),
 )
+
+CHECKS = {"2.1": best_stage, "2.2": frozen}

@@ -260,3 +260,5 @@ QUIZ = (
         0,
     ),
 )
+
+CHECKS = {"3.1": trains_only_the_head, "3.2": layer_rates}

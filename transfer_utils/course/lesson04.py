@@ -287,3 +287,5 @@ QUIZ = (
         2,
     ),
 )
+
+CHECKS = {"4.1": paired_gain, "4.2": pareto_front}

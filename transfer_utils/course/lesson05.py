@@ -114,3 +114,5 @@ QUIZ = (
         0,
     ),
 )
+
+CHECKS = {"5.1": best_temperature, "5.2": heat_map}

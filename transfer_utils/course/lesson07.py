@@ -130,3 +130,5 @@ QUIZ = (
         0,
     ),
 )
+
+CHECKS = {"7.1": balanced_accuracy, "7.2": parts_without_leaks}

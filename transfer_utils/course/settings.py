@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -34,6 +35,16 @@ class Settings:
         """`count` in a full run, at most `quick` in a quick one: for epochs, repeats and photos per class."""
         return min(count, quick) if self.quick else count
 
+    @property
+    def folder(self) -> Path:
+        """Where this run keeps what it makes: the cache folder, or the `home` that the learner chose."""
+        return machine.cache_folder()
+
+    def result(self, **values: object) -> None:
+        """Print the headline numbers of a lesson as one line of JSON, which `make course` and the tests read."""
+        numbers = {**values, "quick": self.quick}
+        print(json.dumps({"result": {name: _plain(value) for name, value in numbers.items()}}))
+
     def __str__(self) -> str:
         note = " A quick run: it checks that everything works and claims nothing." if self.quick else ""
         return f"{self.profile} profile on {machine.describe(self.device)}: {self.photos}, {self.backbone}.{note}"
@@ -58,11 +69,6 @@ def settings(profile: str = "auto", quick: bool = False, home: str | None = None
         return Settings(profile, quick, found, "cifar10_photos", "efficientnet_lite0", True, 96, 20)
     photos = "cifar10_photos" if quick else "cifar10"
     return Settings(profile, quick, found, photos, "resnet50", not quick, 96 if quick else 224, 20)
-
-
-def result(**values: object) -> None:
-    """Print the headline numbers of a lesson as one line of JSON, which `make course` and the tests read."""
-    print(json.dumps({"result": {name: _plain(value) for name, value in values.items()}}))
 
 
 def _plain(value: object) -> object:

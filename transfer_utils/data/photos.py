@@ -3,7 +3,7 @@
 import csv
 import io
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -89,6 +89,10 @@ class ImageSet:
         counts = torch.bincount(self.labels, minlength=len(self.classes)).tolist()
         first, rest = self._shuffled_by_class(seed, [round(fraction * n) for n in counts])
         return self[first], self[rest]
+
+    def resized(self, size: int) -> "ImageSet":
+        """The same photos at size x size pixels, see resize."""
+        return replace(self, images=resize(self.images, size))
 
     def _shuffled_by_class(self, seed: int, sizes: list[int]) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(seed)
