@@ -13,7 +13,7 @@ from transfer_utils.backbones import drift, freeze, frozen_state
 from transfer_utils.course import lesson03
 from transfer_utils.data import TARGETS
 from transfer_utils.machine import device, memory
-from transfer_utils.training import Recipe, train
+from transfer_utils.training import Recipe, Step, train
 
 ONES = torch.ones(2, 3)
 QUICK = Recipe(epochs=2, rate=1e-2, batch=32)
@@ -103,9 +103,9 @@ def test_training_never_waits_between_two_steps(card, tiny, pairs, own_home, mon
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     model, waited, stepping = freeze(tiny(), through), [], False
     for record in train(model, *pairs, 32, QUICK):
-        if stepping and not record.metrics:
+        if stepping and isinstance(record, Step):
             waited.append(dict(pretend.waits))
-        stepping = not record.metrics
+        stepping = isinstance(record, Step)
         pretend.waits.clear()
     assert waited == [{}] * 6  # two epochs of four steps
 

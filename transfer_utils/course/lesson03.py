@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from transfer_utils.backbones import StagedModel
 from transfer_utils.course.checking import NotYet, Question, checked, filled
 from transfer_utils.data import ImageSet
 from transfer_utils.show import Frame, Lab
+from transfer_utils.training import Epoch, Recipe, Step
 
 FROM_SCRATCH = "from scratch"
 PHOTOS_PER_CLASS = (2, 5, 10, 20, 30, 50, 100)
@@ -43,7 +44,7 @@ def trains_only_the_head(answer: Callable) -> str:
     result = answer(model, photos)
     filled(result, answer, "return the model at the end.")
     moved = list(backbones.drift(before, result.state_dict()))
-    weights = {name for name, _ in result.named_parameters()}
+    weights = {name for name, _ in backbones.unwrapped(result).named_parameters()}
     body = [name for name in moved if not name.startswith("head.")]
     trained = [name for name in body if name in weights]
     if trained:
@@ -124,7 +125,7 @@ def freezing_lab(train: ImageSet, valid: ImageSet, epochs: int = EPOCHS) -> Lab:
 
     model = _start(Setting(FROM_SCRATCH, sizes[0], None, 1, False, 0), len(train.classes))
     counts = {name: backbones.count_parameters(model.get_submodule(name)) for name in model.stages}
-    facts = _facts(model)
+    facts = backbones.by_depth(model, DEPTHS.values(), SIZE, BATCH)
 
     def summary(state: list[int], frame: Frame) -> Frame:
         shown = {control["key"]: control["options"][i] for control, i in zip(lab.controls, state, strict=True)}
@@ -155,45 +156,51 @@ def freezing_lab(train: ImageSet, valid: ImageSet, epochs: int = EPOCHS) -> Lab:
     return lab.finish()
 
 
+@dataclass
+class Progress:
+    """How far a run of the lab has come, in what the page shows of it. seconds: of work, waiting left out."""
+
+    through: int
+    epochs: int
+    epoch: int = 0
+    seconds: float = 0.0
+    timed_steps: int = 0
+    step_seconds: float = 0.0
+    train: list[float] = field(default_factory=list)
+    valid: list[float] = field(default_factory=list)
+
+    def note(self, record: Step | Epoch, seconds: float) -> None:
+        """Count in a step, or the end of an epoch, that took this long."""
+        self.seconds += seconds
+        if isinstance(record, Epoch):
+            self.epoch = record.epoch
+            self.train.append(record.train)
+            self.valid.append(record.valid or 0.0)
+        elif record.step > 1:  # the first step also waits for the frozen stages' features
+            self.timed_steps, self.step_seconds = self.timed_steps + 1, self.step_seconds + seconds
+
+    def frame(self) -> Frame:
+        """What the page draws: a copy, since the run goes on."""
+        known = {"step_ms": 1000 * self.step_seconds / self.timed_steps} if self.timed_steps else {}
+        now = {"epoch": self.epoch, "epochs": self.epochs, "through": self.through, "seconds": self.seconds}
+        return {**now, **known, "train": list(self.train), "valid": list(self.valid)}
+
+
 def live_run(setting: Setting, train: ImageSet, valid: ImageSet, epochs: int) -> Generator[Frame]:
     """Frames of one training run: accuracy before it, then one after every step, with the curves so far."""
-    started, steps, stepping = time.perf_counter(), 0, 0.0
+    progress, started = Progress(list(DEPTHS.values()).index(setting.through), epochs), time.perf_counter()
     model = _start(setting, len(train.classes))
-    curves: dict[str, list[float]] = {"train": [], "valid": [training.accuracy(model, valid, SIZE)]}
-    epoch = 0
-
-    def frame() -> Frame:
-        known = {"step_ms": 1000 * stepping / steps} if steps else {}
-        now = {"epoch": epoch, "epochs": epochs, "through": list(DEPTHS.values()).index(setting.through)}
-        return {**now, **known, "seconds": worked, **{name: list(curve) for name, curve in curves.items()}}
-
-    worked = time.perf_counter() - started
-    yield frame()
+    progress.valid.append(training.accuracy(model, valid, SIZE))
+    progress.seconds = time.perf_counter() - started
+    yield progress.frame()
     few = train.take(setting.per_class, setting.seed)
-    recipe = training.Recipe(
-        epochs,
-        RATE,
-        head_ratio=setting.ratio,
-        batch=BATCH,
-        augment=setting.augment,
-        seed=setting.seed,
-        fixed_views=True,  # as behind frozen stages, so that freezing changes nothing but what trains
-    )
-    run = training.train(model, few, valid, SIZE, recipe, cache=False)
-    while True:
+    # fixed_views: as behind frozen stages, so that freezing changes nothing but what trains
+    recipe = Recipe(epochs, RATE, setting.ratio, BATCH, augment=setting.augment, seed=setting.seed, fixed_views=True)
+    started = time.perf_counter()
+    for record in training.train(model, few, valid, SIZE, recipe, cache=False):
+        progress.note(record, time.perf_counter() - started)
+        yield progress.frame()
         started = time.perf_counter()
-        record = next(run, None)
-        taken = time.perf_counter() - started
-        if record is None:
-            return
-        worked += taken
-        if record.metrics:
-            epoch = record.epoch
-            curves["train"].append(record.metrics["train"])
-            curves["valid"].append(record.metrics["valid"])
-        elif record.step > 1:  # the first step also waits for the frozen stages' features
-            steps, stepping = steps + 1, stepping + taken
-        yield frame()
 
 
 def _start(setting: Setting, classes: int) -> StagedModel:
@@ -204,31 +211,6 @@ def _start(setting: Setting, classes: int) -> StagedModel:
         else:
             model = backbones.load_backbone(f"course_resnet/{setting.source}", classes=classes)
     return backbones.freeze(model, setting.through)
-
-
-def _facts(model: StagedModel) -> list[dict[str, float]]:
-    """For each depth of freezing: what trains, the memory it takes, and the time that a step should take.
-
-    The time is predicted from two measured steps, with everything frozen but the head and with nothing frozen, and
-    the operations of the depths between them.
-    """
-    known: list[dict[str, float]] = []
-    for through in DEPTHS.values():
-        backbones.freeze(model, through)
-        known.append(
-            {
-                "trainable": backbones.count_parameters(model, trainable=True),
-                "optimiser_bytes": backbones.optimiser_bytes(model),
-                "activation_bytes": backbones.activation_bytes(model, SIZE, BATCH),
-                "flops": backbones.step_flops(model, SIZE, BATCH),
-            }
-        )
-    head = 1000 * backbones.step_seconds(model, SIZE, BATCH)
-    whole = 1000 * backbones.step_seconds(backbones.freeze(model, None), SIZE, BATCH)
-    for fact in known:
-        share = (fact["flops"] - known[-1]["flops"]) / (known[0]["flops"] - known[-1]["flops"])
-        fact["predicted_ms"] = head + share * (whole - head)
-    return known
 
 
 QUIZ = (
