@@ -37,7 +37,7 @@ def load_checkpoint(path: str | Path, model: Model) -> Model:
     """
     weights = Path(f"{path}.safetensors")
     if not weights.is_file():
-        raise FileNotFoundError(f"{weights} does not exist. Save a checkpoint there first: checkpoints.save(...).")
+        raise FileNotFoundError(f"{weights} does not exist. Save a checkpoint there first: save_checkpoint(...).")
     return _fill(model, weights.read_bytes(), str(weights))
 
 

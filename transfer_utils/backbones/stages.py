@@ -39,7 +39,7 @@ class StagedModel(Stages):
     """A network as named stages, the last of which is `head`: model(x) runs them in order.
 
     Input: float (N, 3, H, W) from `preprocess`. Output: logits (N, classes). What freeze() froze stays frozen through
-    train(), deepcopy, pickle and torch.save.
+    train(), deepcopy, pickle and torch.save. card: what is known about its weights, {} where nothing is.
     """
 
     head: nn.Linear
@@ -49,6 +49,7 @@ class StagedModel(Stages):
     def __init__(self, stages: "OrderedDict[str, nn.Module]", mean: Iterable[float], std: Iterable[float], name: str):
         super().__init__(stages)
         self.name = name
+        self.card: dict[str, Any] = {}
         # Not persistent: normalisation belongs to the code, not to the weights in a checkpoint.
         self.register_buffer("mean", torch.tensor(tuple(mean)).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(tuple(std)).view(1, 3, 1, 1), persistent=False)

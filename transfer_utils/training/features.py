@@ -31,7 +31,7 @@ def extract(model: nn.Module, photos: ImageSet, size: int, stage: str | None = N
 
 
 def extract_views(model: nn.Module, photos: ImageSet, size: int, seed: int, cache: bool = True) -> Tensor:
-    """The frozen stages' output for the augment.VIEWS copies of each photo, (VIEWS, N, ...): train the rest on these.
+    """The frozen stages' output for the data.VIEWS copies of each photo, (VIEWS, N, ...): train the rest on these.
 
     ValueError for a model without a frozen stage.
     """
