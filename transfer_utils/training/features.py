@@ -85,7 +85,16 @@ def _prepare(model: StagedModel, batch: Tensor, size: int) -> Tensor:
     return channels_last(model.preprocess(resize(batch, size)))
 
 
-def _cached(kind, model, prefix, images, size, cache, compute) -> Tensor:
+def _cached(
+    kind: str,
+    model: StagedModel,
+    prefix: nn.Module,
+    images: Tensor,
+    size: int,
+    cache: bool,
+    compute: Callable[[], Tensor],
+) -> Tensor:
+    """The features from the cache folder, or computed and kept there for the next time."""
     if not cache:
         return compute()
     path = cache_folder() / "features" / f"{_key(kind, model, prefix, images, size)}.safetensors"
