@@ -1,7 +1,7 @@
 """Lesson 3: its checks, its quiz, and the freezing lab."""
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +14,15 @@ from transfer_utils.data import ImageSet
 from transfer_utils.show import Frame, Lab
 from transfer_utils.training import Epoch, Recipe, Step
 
-FROM_SCRATCH = "from scratch"
 PHOTOS_PER_CLASS = (2, 5, 10, 20, 30, 50, 100)
 RATIOS = (1, 3, 10, 30, 100)  # how much faster the head learns than the backbone
-DEPTHS = {"nothing": None, "stem": "stem", "stage1": "stage1", "stage2": "stage2", "stage3": "pool"}  # pool: no weights
+DEPTHS: dict[str, str | None] = {
+    "nothing": None,
+    "stem": "stem",
+    "stage1": "stage1",
+    "stage2": "stage2",
+    "stage3": "pool",
+}  # pool: no weights
 RATE = 1e-2  # of the head
 EPOCHS, BATCH, SIZE = 12, 16, 32
 COLUMNS = [  # of the table of finished runs: key, heading, kind
@@ -88,9 +93,9 @@ def layer_rates(answer: Callable) -> str:
 
 @dataclass(frozen=True)
 class Setting:
-    """What the controls of the lab stand at. through: the last frozen stage."""
+    """What the controls of the lab stand at. source: a checkpoint, None for random weights; through: as in freeze."""
 
-    source: str
+    source: str | None
     per_class: int
     through: str | None
     ratio: float
@@ -98,54 +103,41 @@ class Setting:
     seed: int
 
 
+@dataclass(frozen=True)
+class Control:
+    """One control of the lab. options: what the page shows, and what it stands for."""
+
+    key: str
+    label: str
+    options: dict[str, Any]
+    kind: str = "slider"
+
+
 def freezing_lab(train: ImageSet, valid: ImageSet, epochs: int = EPOCHS) -> Lab:
     """The lab for photos of new classes (32 pixels), with one finished run in it.
 
     It opens on 30 photos per class, frozen through stage2, 10 : 1. ValueError where a class has too few photos.
     """
-    sizes = [n for n in PHOTOS_PER_CLASS if n <= torch.bincount(train.labels).min()]
-    if not sizes:
-        raise ValueError(
-            f"The freezing lab got {len(train)} photos; it needs at least {PHOTOS_PER_CLASS[0]} per class."
-        )
-    options: dict[tuple[str, str], Sequence[Any]] = {
-        ("source", "Pretrained on"): [*backbones.shipped(), FROM_SCRATCH],
-        ("per_class", "Photos per class"): sizes,
-        ("through", "Freeze through"): list(DEPTHS),
-        ("ratio", "Head : backbone rate"): RATIOS,
-        ("augment", "Flip and shift photos"): ["no", "yes"],
-        ("seed", "Seed"): range(5),
-    }
-    keys = [key for key, _ in options]
-
-    def setting(state: list[int]) -> Setting:
-        values = {key: choice[i] for key, choice, i in zip(keys, options.values(), state, strict=True)}
-        through, augment = DEPTHS[values.pop("through")], values.pop("augment") == "yes"
-        return Setting(through=through, augment=augment, **values)
-
-    model = _start(Setting(FROM_SCRATCH, sizes[0], None, 1, False, 0), len(train.classes))
+    controls = _controls(train)
+    model = _start(Setting(None, PHOTOS_PER_CLASS[0], None, 1, False, 0), len(train.classes))
     counts = {name: backbones.count_parameters(model.get_submodule(name)) for name in model.stages}
     facts = backbones.by_depth(model, DEPTHS.values(), SIZE, BATCH)
 
+    def job(state: list[int]) -> Generator[Frame]:
+        values = {c.key: list(c.options.values())[i] for c, i in zip(controls, state, strict=True)}
+        return live_run(Setting(**values), train, valid, epochs)
+
     def summary(state: list[int], frame: Frame) -> Frame:
-        shown = {control["key"]: control["options"][i] for control, i in zip(lab.controls, state, strict=True)}
+        shown = {c.key: list(c.options)[i] for c, i in zip(controls, state, strict=True)}
         measured = {"accuracy": round(frame["valid"][-1], 4), "seconds": round(frame["seconds"], 2)}
         return {**shown, "trainable": facts[frame["through"]]["trainable"], **measured, "curve": frame["valid"]}
 
     lab = Lab(
-        lambda state: live_run(setting(state), train, valid, epochs),
+        job,
         summary,
         title="Freezing lab",
-        controls=[
-            {
-                "key": key,
-                "label": label,
-                "options": [f"{o} : 1" if key == "ratio" else str(o) for o in choice],
-                "kind": "choice" if key in ("source", "augment") else "slider",
-            }
-            for (key, label), choice in options.items()
-        ],
-        state=[backbones.shipped().index("both"), min(4, len(sizes) - 1), 3, 2, 1, 0],
+        controls=[vars(control) | {"options": list(control.options)} for control in controls],
+        state=[backbones.shipped().index("both"), min(4, len(controls[1].options) - 1), 3, 2, 1, 0],
         stages=[{"name": name, "parameters": count} for name, count in counts.items() if count],
         facts=facts,
         columns=COLUMNS,
@@ -154,6 +146,23 @@ def freezing_lab(train: ImageSet, valid: ImageSet, epochs: int = EPOCHS) -> Lab:
     )
     lab.start()
     return lab.finish()
+
+
+def _controls(train: ImageSet) -> list[Control]:
+    sizes = [n for n in PHOTOS_PER_CLASS if n <= torch.bincount(train.labels).min()]
+    if not sizes:
+        raise ValueError(
+            f"The freezing lab got {len(train)} photos; it needs at least {PHOTOS_PER_CLASS[0]} per class."
+        )
+    sources = {**{name: name for name in backbones.shipped()}, "from scratch": None}
+    return [
+        Control("source", "Pretrained on", sources, "choice"),
+        Control("per_class", "Photos per class", {str(n): n for n in sizes}),
+        Control("through", "Freeze through", DEPTHS),
+        Control("ratio", "Head : backbone rate", {f"{ratio} : 1": ratio for ratio in RATIOS}),
+        Control("augment", "Flip and shift photos", {"no": False, "yes": True}, "choice"),
+        Control("seed", "Seed", {str(seed): seed for seed in range(5)}),
+    ]
 
 
 @dataclass
@@ -206,7 +215,7 @@ def live_run(setting: Setting, train: ImageSet, valid: ImageSet, epochs: int) ->
 def _start(setting: Setting, classes: int) -> StagedModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(setting.seed)
-        if setting.source == FROM_SCRATCH:
+        if setting.source is None:
             model = backbones.course_resnet(classes)
         else:
             model = backbones.load_backbone(f"course_resnet/{setting.source}", classes=classes)
