@@ -172,6 +172,18 @@ def test_a_wrapped_model_trains_and_answers_as_the_model_itself(tiny, pairs, own
     assert torch.equal(*heat)
 
 
+def test_a_compiled_model_runs_whole_and_keeps_its_promises(tiny):
+    model, x = freeze(tiny(), "stem"), torch.randn(8, 3, 16, 16) + 1
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    before = frozen_state(model)
+    for module in model.modules():
+        module.training = True
+    compiled(x)
+    assert drift(before, model) == {}
+    compiled.eval()
+    assert torch.equal(compiled(x), model(x))
+
+
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 def test_a_checkpoint_of_a_wrapped_model_has_plain_names(tiny, tmp_path, wrapper):
     model = tiny()
