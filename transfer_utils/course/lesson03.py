@@ -48,9 +48,10 @@ def trains_only_the_head(answer: Callable) -> str:
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     result = answer(model, photos)
     filled(result, answer, "return the model at the end.")
-    moved = list(backbones.drift(before, result.state_dict()))
-    weights = {name for name, _ in backbones.unwrapped(result).named_parameters()}
-    body = [name for name in moved if not name.startswith("head.")]
+    moved = list(backbones.drift(before, result))
+    backbone, _ = backbones.unwrapped(result).split(after="pool")
+    weights = {name for name, _ in backbone.named_parameters()}
+    body = [name for name in moved if name in backbone.state_dict()]
     trained = [name for name in body if name in weights]
     if trained:
         raise NotYet(f"{trained[0]} moved.", "only the head's parameters may get a gradient and be in the optimiser.")
