@@ -46,7 +46,8 @@ if seen["ended"]:  # not when all cells run
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module", params=["lab", "notebook"])
+# Each of the two has a worker of its own, where there are several.
+@pytest.fixture(scope="module", params=[pytest.param(a, marks=pytest.mark.xdist_group(a)) for a in ("lab", "notebook")])
 def opened(request, tmp_path_factory):
     """Lesson 03, run from start to end in a quick run, with three cells of our own behind it."""
     folder, config = tmp_path_factory.mktemp(request.param), tmp_path_factory.mktemp("config")
