@@ -24,7 +24,7 @@ folder = own_photos.read(sys.argv[1], progress=False)
 read = time.perf_counter()
 bank = own_photos.extract(folder)
 extracted = time.perf_counter()
-accuracy = stats.overall(folder.photos.labels, own_photos.cross_validate(bank).argmax(1))
+accuracy = stats.evaluate(bank.cross_validate(), folder.photos.labels, folder.photos.classes).accuracy
 done = time.perf_counter()
 print(f"{done - imported:.1f} s: read {read - imported:.1f}, features {extracted - read:.1f}, "
       f"cross-validation {done - extracted:.1f}; importing took {imported - started:.1f} before. {accuracy}")

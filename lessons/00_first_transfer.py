@@ -31,7 +31,7 @@ print(run)
 # and downloads 270 MB once. The text and the stored results are about the small network. To follow them to the letter, set
 # `profile = "cpu"`.)
 #
-# Is everything there? The set-up check tells. (In a terminal: `python -m transfer_utils.doctor`.)
+# Is everything there? The set-up check tells. (In a terminal: `python -m transfer_utils doctor`.)
 
 # %%
 

@@ -21,8 +21,7 @@ quick = False  # True: a few steps only, to see that everything works
 home = None  # a folder of your own for downloads, features and models, such as one on a mounted Drive
 
 # %%
-from dataclasses import replace
-
+import pandas as pd
 import torch
 import torchvision
 
@@ -60,7 +59,8 @@ print(weights.url)
 # %%
 model = backbones.load_backbone(run.backbone, pretrained=run.pretrained)
 print(model.stages)
-print(f"the old head: {model.head}, {backbones.count_parameters(model.head):,} parameters")
+count = sum(p.numel() for p in model.head.parameters())
+print(f"the old head: {model.head}, {count:,} parameters")
 
 # %% [markdown]
 # ## What does the old head say?
@@ -132,7 +132,8 @@ scratch = stats.results("lesson00").replace("scratch", "too short").replace("scr
 scratch = stats.select(scratch, method="scratch")
 lines = rows[rows["method"].isin(["frozen", "fine-tuned"])]
 ours = {"our run": (20, tuned_accuracy)} if run.comparable else None
-show.label_curve(stats.stack(lines, scratch), mine=ours, chance=0.1)
+both = pd.concat([lines, scratch], join="inner", ignore_index=True)
+show.label_curve(both, mine=ours, chance=0.1)
 
 # %%
 for size in sorted(lines["per_class"].unique()):
@@ -171,19 +172,15 @@ for size in (50, 20):
 # All choices but one number are made. Only now do we look at the test photos of our own run.
 
 # %%
-logits, test_labels = predict(network, test, run.size), test.labels
-predicted = logits.argmax(1)
-overall = stats.overall(test_labels, predicted)
-print(f"test photos: {overall}")
+judged = stats.evaluate(predict(network, test, run.size), test.labels, test.classes)
+print(f"test photos: {judged.accuracy}")
 
 # %%
-confused = stats.confusion(test_labels, predicted, test.classes)
-show.confusion(confused)
+show.confusion(judged)
 
 # %%
-print(stats.often_confused(confused))
-by_class = stats.per_class(test_labels, predicted, test.classes)
-show.intervals(by_class, "share of each class that is recognised")
+print(judged.often_confused)
+show.intervals(judged.per_class, "share of each class that is recognised")
 
 # %% [markdown]
 # **Takeaway.** One number hides ten. The interval of a class is wide, for it rests on a tenth of the photos; two classes
@@ -219,17 +216,17 @@ def temperature(logits, labels):
 course.check("5.1", temperature)
 
 # %%
-t = stats.temperature(predict(network, valid, run.size), valid.labels)
-versions = {"as it is": logits, f"divided by {t:.2f}": logits / t}
-show.reliability({name: stats.reliability(x, test_labels) for name, x in versions.items()})
+t = stats.evaluate(predict(network, valid, run.size), valid.labels, valid.classes).temperature
+cooled = stats.evaluate(judged.logits / t, test.labels, test.classes)
+show.reliability({"as it is": judged, f"divided by {t:.2f}": cooled})
 
 # %% [markdown]
-# Each mark stands for the answers of one tenth of confidence. Long bars mean few answers. (`evaluation.temperature` is our
-# version of the exercise.) The **calibration error** is the distance of the marks from the dotted line, averaged over all
-# answers.
+# Each mark stands for the answers of one tenth of confidence. Long bars mean few answers. (The `temperature` of an
+# evaluation is our version of the exercise.) The **calibration error** is the distance of the marks from the dotted line,
+# averaged over all answers.
 
 # %%
-before, after = (stats.calibration_error(x, test_labels) for x in versions.values())
+before, after = judged.calibration_error, cooled.calibration_error
 print(f"temperature {t:.2f}, chosen on valid photos")
 print(f"calibration error on test photos: {before:.1%}, with the temperature {after:.1%}")
 
@@ -263,11 +260,11 @@ def heat_of(maps, slopes):
 course.check("5.2", heat_of)
 
 # %% [markdown]
-# That is all there is to it. `explain.grad_cam` does the cutting as well, and stretches each map so that its highest place
-# is 1. Late stages know more and see coarser: **which stage would you ask?**
+# That is all there is to it. `backbones.grad_cam` does the cutting as well, and stretches each map so that its highest
+# place is 1. Late stages know more and see coarser: **which stage would you ask?**
 
 # %%
-large = data.resize(one_each.images, run.size)
+large = one_each.resized(run.size).images
 stages = ("stage2", "stage3", "stage4") if run.backbone == "resnet50" else ("stage3", "stage5", "stage7")
 maps = {stage: backbones.grad_cam(network, large, one_each.labels, stage) for stage in stages}
 show.heat_rows(large, maps, one_each.classes)
@@ -280,26 +277,25 @@ show.heat_rows(large, maps, one_each.classes)
 # too, since every map is stretched.
 
 # %%
-small = data.ImageSet(data.resize(one_each.images, 64), one_each.labels, one_each.classes)
 every = [backbones.grad_cam(network, large, torch.full((10,), c), stages[1]) for c in range(10)]
 shares = predict(network, one_each, run.size).softmax(1)
-show.heat_explorer(small, shares, torch.stack(every, dim=1))
+show.heat_explorer(one_each.resized(64), shares, torch.stack(every, dim=1))
 
 # %% [markdown]
 # A picture convinces too easily. **Does the network need the places that glow?** We cover a quarter of each photo with
 # grey: where its own map glows most, where the map of another photo does, the middle, or where its own map does not glow.
 
 # %%
-seen = valid.take(run.few(50, quick=2), seed=run.seed)
-seen = replace(seen, images=data.resize(seen.images, run.size))
+seen = valid.take(run.few(50, quick=2), seed=run.seed).resized(run.size)
 glow = backbones.grad_cam(network, seen.images, seen.labels, stages[1])
-right = {}
-for name, images in {"nothing": seen.images, **course.cover(seen.images, glow)}.items():
-    right[name] = predict(network, replace(seen, images=images), run.size).argmax(1) == seen.labels
-shares = {f"covered: {n}": stats.share_interval(int(r.sum()), len(r)) for n, r in right.items()}
+covered = {}
+for name, part in {"nothing": seen, **course.cover(seen, glow)}.items():
+    covered[name] = stats.evaluate(predict(network, part, run.size), part.labels, part.classes)
+shares = {f"covered: {name}": answers.accuracy for name, answers in covered.items()}
 show.intervals(shares, "accuracy on valid photos")
 
 # %%
+right = {name: answers.predicted == seen.labels for name, answers in covered.items()}
 for name in ("what glows on another photo", "the middle", "what does not glow"):
     more = stats.mean_interval((right[name].float() - right["what glows"].float()).tolist())
     print(f"covering what glows costs {more.mean:.1%} [{more.low:.1%}, {more.high:.1%}] more than {name}")
@@ -312,21 +308,22 @@ for name in ("what glows on another photo", "the middle", "what does not glow"):
 # ## Take it with you
 #
 # A network that needs this notebook is no use to anyone. We put the temperature into the head, and `torch.export` writes
-# what the network computes to one file, from pixels between 0 and 255 to logits. It is loaded without the course. Only
-# resizing to the right number of pixels stays with the user.
+# what the network computes to one file, from pixels between 0 and 255 to logits. PyTorch alone loads it, without the
+# course. Only resizing to the right number of pixels stays with the user.
 
 # %%
 
 deployed = copy.deepcopy(network).cpu().eval().requires_grad_(False)
 for parameter in deployed.head.parameters():
     parameter /= t
-place = run.folder / "exported" / "ten_classes"
-program = backbones.load_program(backbones.save_program(place, deployed, run.size))
-sample = slice(None, None, 20)
-photos = data.resize(test.images[sample], run.size)
-expected = backbones.FromPixels(deployed)(photos)
+place = run.folder / "exported"
+program = torch.export.load(backbones.export(place / "ten_classes.pt2", deployed, run.size)).module()
+
+# %%
+photos = test[::20].resized(run.size).images
+expected = deployed(deployed.preprocess(photos))
 print("torch.export: largest difference", (program(photos) - expected).abs().max().item())
-agree = (program(photos).argmax(1) == predicted[sample]).float().mean()
+agree = (program(photos).argmax(1) == judged.predicted[::20]).float().mean()
 print(f"{agree:.1%} of its answers are those of the evaluation above")
 
 # %% [markdown]
@@ -336,15 +333,19 @@ print(f"{agree:.1%} of its answers are those of the evaluation above")
 # packages. Where they are missing, the cell says which, and we go on.
 
 # %%
-missing = backbones.missing_for_onnx()
-if missing:
-    print(f'ONNX needs {", ".join(missing)}: pip install "transfer_utils[export]". We go on without.')
+try:
+    file = backbones.export(place / "ten_classes.onnx", deployed, run.size)
+except ImportError as missing:
+    print(missing)
 else:
-    onnx = backbones.load_onnx(backbones.save_onnx(place, deployed, run.size))
-    print("ONNX: largest difference", (onnx(photos) - expected).abs().max().item())
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    (answers,) = session.run(["logits"], {"photos": photos.numpy()})
+    print("ONNX: largest difference", (torch.from_numpy(answers) - expected).abs().max().item())
 
 # %%
-{path.name: f"{path.stat().st_size / 1e6:.1f} MB" for path in sorted(place.parent.glob("ten_classes.*"))}
+{path.name: f"{path.stat().st_size / 1e6:.1f} MB" for path in sorted(place.glob("ten_classes.*"))}
 
 # %% [markdown]
 # **Takeaway.** Nobody can forget the normalisation, for it is in the file. What the file does not say is what the network
@@ -368,11 +369,11 @@ facts = {
 from IPython.display import Markdown
 
 limits = [
-    stats.often_confused(confused),
+    judged.often_confused,
     "The photos are from before 2009, 32 pixels wide, one object each. Others were not tried.",
     "It answers with one of its ten classes, whatever it is shown.",
 ]
-card = stats.model_card("Ten everyday things", facts, overall, "test photos", by_class, limits)
+card = judged.card("Ten everyday things", facts, "test photos", limits)
 Markdown(card.replace("# ", "#### "))
 
 # %% [markdown]
@@ -388,7 +389,7 @@ course.self_test("05", "b", "b", "a")
 
 # %% tags=["result"]
 shift = (program(photos) - expected).abs().max()
-accuracies = {"test": overall.mean, "frozen": frozen_accuracy, "tuned": tuned_accuracy}
+accuracies = {"test": judged.accuracy.mean, "frozen": frozen_accuracy, "tuned": tuned_accuracy}
 glows, not_glows = (right[part].float().mean() for part in ("what glows", "what does not glow"))
 run.result(**accuracies, glows=glows, not_glows=not_glows, statistics=moving, shift=shift)
 

@@ -59,7 +59,7 @@ show.Uploader("my-photos")
 # %%
 
 folder = own_photos.read(source, size=96 if run.quick else 224)
-print(own_photos.report(folder))
+print(folder.report())
 
 # %% [markdown]
 # **Takeaway.** Before we train, we know what the network will see and what it will not. The copies would have hurt without
@@ -91,17 +91,15 @@ bank.plain.shape
 # seen it. **Guess the accuracy** before you run the cell. What would always answering with the largest class give?
 
 # %%
-logits = own_photos.cross_validate(bank)
-labels, predicted = folder.photos.labels, logits.argmax(1)
-accuracy = stats.overall(labels, predicted)
-largest = stats.overall(labels, torch.full_like(labels, int(labels.mode().values)))
-print(f"cross-validated: {accuracy}")
-print(f"always {folder.photos.classes[labels.mode().values]}: {largest.mean:.0%}")
+logits, labels = bank.cross_validate(), folder.photos.labels
+judged = stats.evaluate(logits, labels, folder.photos.classes)
+most = labels.mode().values
+largest = (labels == most).float().mean()
+print(f"cross-validated: {judged.accuracy}")
+print(f"always {folder.photos.classes[most]}: {largest:.0%}")
 
 # %%
-
-confused = stats.confusion(labels, predicted, folder.photos.classes)
-show.confusion(confused)
+show.confusion(judged)
 
 # %% [markdown]
 # **Takeaway.** The interval is meant to hold the accuracy on endlessly many photos of the same kind. It treats our answers
@@ -244,7 +242,7 @@ show.mistake_explorer(folder.photos, folder.names, logits.softmax(1), bank.plain
 # **strange** when even its fifth nearest photo among them is far away, farther than for 95 % of its own photos.
 
 # %%
-model = own_photos.train(bank, logits)
+model = bank.train(logits)
 print(f"limit of strangeness: {model.limit:.2f}")
 
 # %% [markdown]
@@ -260,7 +258,7 @@ for name, kinds in {
     "ships, trucks, frogs": ("ship", "truck", "frog"),
 }.items():
     few = valid.only(*kinds).take(run.few(25, quick=3), seed=run.seed)
-    asked[name] = own_photos.predict(model, data.resize(few.images, model.size))
+    asked[name] = model.predict(few.images)
     print(f"{name}: {asked[name]['unlike'].mean():.0%} are called strange")
 
 # %%
@@ -288,8 +286,8 @@ show.intervals(called, "share of new photos that are called strange")
 # Choose a photo, or bring one of your own: your cat, your lunch.
 
 # %%
-examples = {f"{c} (new)": valid.only(c).images[7] for c in ("cat", "dog", "horse", "ship")}
-examples = {name: data.resize(photo[None], model.size)[0] for name, photo in examples.items()}
+new = {name: valid.only(name)[7:8].resized(model.size) for name in ("cat", "dog", "horse", "ship")}
+examples = {f"{name} (new)": photos.images[0] for name, photos in new.items()}
 show.Predictor(model, folder.photos, examples)
 
 # %% [markdown]
@@ -302,8 +300,7 @@ show.Predictor(model, folder.photos, examples)
 # %%
 from pathlib import Path
 
-card = own_photos.folder_card(folder, logits, model.model.name)
-saved = own_photos.save(run.folder / "models" / Path(source).stem, model, card)
+saved = own_photos.save(run.folder / "models" / Path(source).stem, model)
 print(str(saved).replace(str(Path.home()), "~"))
 {path.name: f"{path.stat().st_size:,} bytes" for path in sorted(saved.iterdir())}
 
@@ -320,14 +317,14 @@ from PIL import Image
 new = [Path(tempfile.mkdtemp()) / f"{name}.png" for name in ("cat", "dog", "horse")]
 for path in new:
     Image.fromarray(valid.only(path.stem).images[8].permute(1, 2, 0).numpy()).save(path)
-command = [sys.executable, "-m", "transfer_utils.predict", str(saved), *map(str, new)]
+command = [sys.executable, "-m", "transfer_utils", "predict", str(saved), *map(str, new)]
 printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
 for path, label, probability in (line.split("\t") for line in printed.splitlines()):
     print(Path(path).name, label, probability)
 
 # %%
 reloaded = own_photos.load(saved)
-again, before = (own_photos.predict(m, folder.photos.images[:12]) for m in (reloaded, model))
+again, before = (m.predict(folder.photos.images[:12]) for m in (reloaded, model))
 assert again.equals(before)
 print("the same answers after loading:", again.equals(before))  # NBVAL_CHECK_OUTPUT
 
@@ -352,8 +349,8 @@ except ValueError as refusal:
 # From a terminal the whole lesson is two commands:
 #
 # ```
-# python -m transfer_utils.train_folder photos --out my_model
-# python -m transfer_utils.predict my_model holiday/*.jpg
+# python -m transfer_utils train photos --out my_model
+# python -m transfer_utils predict my_model holiday/*.jpg
 # ```
 #
 # And this is the card that goes with it:
@@ -361,7 +358,7 @@ except ValueError as refusal:
 # %%
 from IPython.display import Markdown
 
-Markdown(card.replace("# ", "#### "))
+Markdown(model.card.replace("# ", "#### "))
 
 # %% [markdown]
 # ## Self-test
@@ -376,7 +373,7 @@ course.self_test("07", "b", "c", "a")
 
 # %% tags=["result"]
 scattered = too_much["with copies, scattered, 40 per class"]
-run.result(accuracy=accuracy.mean, largest=largest.mean, held=kept["held"].mean(), leak=scattered)
+run.result(accuracy=judged.accuracy.mean, largest=largest, held=kept["held"].mean(), leak=scattered)
 
 # %% [markdown]
 # ## Recap

@@ -4,7 +4,6 @@ from dataclasses import replace
 from functools import lru_cache
 from types import SimpleNamespace
 
-import pandas as pd
 import torch
 from torch import nn
 
@@ -20,7 +19,7 @@ def as_folder(photos: ImageSet, groups: torch.Tensor | None = None, size: int = 
     """Photos of the course as if they had been read from a folder."""
     photos = replace(photos, images=data.resize(photos.images, size))
     names = tuple(f"{photos.classes[label]}/{i}.png" for i, label in enumerate(photos.labels.tolist()))
-    return PhotoFolder(photos, names, torch.arange(len(photos)) if groups is None else groups, pd.DataFrame())
+    return PhotoFolder(photos, names, torch.arange(len(photos)) if groups is None else groups, ())
 
 
 @lru_cache
@@ -43,8 +42,8 @@ def small_bank(backbone: str = classifiers.BACKBONE) -> Bank:
 def small_classifier(backbone: str = classifiers.BACKBONE) -> tuple[Classifier, torch.Tensor]:
     """Trained on the small folder, with its cross-validated logits."""
     bank = small_bank(backbone)
-    logits = own_photos.cross_validate(bank)
-    return own_photos.train(bank, logits), logits
+    logits = bank.cross_validate()
+    return bank.train(logits), logits
 
 
 def new_photos(count: int = 4) -> ImageSet:

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from functools import lru_cache
 
-import pandas as pd
 import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
@@ -41,10 +40,10 @@ def rows(per_class: int, seed: int) -> list[Row]:
 
 
 def _kept(bank: Bank, seed: int) -> Row:
-    labels, logits = bank.folder.photos.labels, own_photos.cross_validate(bank, seed)
-    promised = stats.overall(labels, logits.argmax(1))
+    photos, logits = bank.folder.photos, bank.cross_validate(seed)
+    promised = stats.evaluate(logits, photos.labels, photos.classes).accuracy
     row = {"promised": promised.mean, "low": promised.low, "high": promised.high}
-    row |= on_new_photos(own_photos.train(bank, logits))
+    row |= on_new_photos(bank.train(logits))
     return {name: round(float(value), 4) for name, value in row.items()}
 
 
@@ -52,7 +51,7 @@ def _with_copies(bank: Bank, groups: Tensor) -> Bank:
     """The folder with a shifted, perhaps mirrored copy of every photo; groups say whether that is known."""
     photos, twice = bank.folder.photos, torch.arange(len(bank.plain)).repeat(2)
     names = bank.folder.names * 2
-    folder = PhotoFolder(photos[twice], names, groups, bank.folder.files)
+    folder = PhotoFolder(photos[twice], names, groups, bank.folder.rows)
     return replace(
         bank, folder=folder, plain=torch.cat([bank.plain, bank.views[0]]), views=torch.zeros(0, *bank.plain.shape)
     )
@@ -61,14 +60,14 @@ def _with_copies(bank: Bank, groups: Tensor) -> Bank:
 def as_folder(photos: ImageSet) -> PhotoFolder:
     """Photos of the course as if they had been read from a folder, enlarged to the size that lesson 7 uses."""
     names = tuple(f"{photos.classes[label]}/{i}.png" for i, label in enumerate(photos.labels.tolist()))
-    return PhotoFolder(_large(photos), names, torch.arange(len(photos)), pd.DataFrame())
+    return PhotoFolder(_large(photos), names, torch.arange(len(photos)), ())
 
 
 def on_new_photos(classifier: Classifier) -> Row:
     """Accuracy on valid photos of the classes, and how many of these and of strangers' it calls unlike its own."""
     ours, others = new_photos()
     answers, about_others = (
-        own_photos.judge(classifier, training.extract(classifier.model, photos, PIXELS)) for photos in (ours, others)
+        classifier.judge(training.extract(classifier.model, photos, PIXELS)) for photos in (ours, others)
     )
     right = answers["class"] == [ours.classes[label] for label in ours.labels]
     scores = [*answers["strangeness"], *about_others["strangeness"]]

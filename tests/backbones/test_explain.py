@@ -10,6 +10,7 @@ from test_networks import stir
 from transfer_utils import backbones, course, data
 from transfer_utils.backbones import explain, freeze
 from transfer_utils.course import lesson05
+from transfer_utils.data import ImageSet
 
 PHOTOS = data.resize(data.load(split="valid").take(1, seed=1).images[[0, 3, 5, 8]], 96)
 
@@ -163,7 +164,8 @@ def test_batch_norm_explains_with_its_stored_statistics(tiny):
 def bright():
     """White photos, and maps in which no two places are equal."""
     maps = torch.stack([torch.randperm(36, generator=torch.Generator().manual_seed(n)) for n in range(3)])
-    return torch.full((3, 3, 96, 96), 255, dtype=torch.uint8), maps.view(3, 6, 6) / 35
+    white = torch.full((3, 3, 96, 96), 255, dtype=torch.uint8)
+    return ImageSet(white, torch.tensor([0, 1, 1]), ("cat", "dog")), maps.view(3, 6, 6) / 35
 
 
 def greyed(images: torch.Tensor) -> torch.Tensor:
@@ -175,28 +177,29 @@ def test_exactly_a_quarter_becomes_grey(bright):
     photos, maps = bright
     covered = course.cover(photos, maps)
     assert list(covered) == ["what glows", "what glows on another photo", "the middle", "what does not glow"]
-    for images in covered.values():
+    for images in (part.images for part in covered.values()):
         assert images.dtype is torch.uint8
         assert images.unique().tolist() == [lesson05.GREY, 255]
         assert (images == lesson05.GREY).flatten(1).float().mean(1).tolist() == [0.25] * 3
         places = greyed(images).repeat_interleave(16, 1).repeat_interleave(16, 2)
         assert torch.equal((images == lesson05.GREY).all(1), places)
-    assert (photos == 255).all()  # the photos themselves stay
+    assert all(part.labels is photos.labels and part.classes == photos.classes for part in covered.values())
+    assert (photos.images == 255).all()  # the photos themselves stay
 
 
 def test_the_highest_and_the_lowest_places_are_covered(bright):
     photos, maps = bright
     covered = course.cover(photos, maps)
     highest = maps * 35 > 26.5
-    assert torch.equal(greyed(covered["what glows"]), highest)
-    assert torch.equal(greyed(covered["what glows on another photo"]), highest[[2, 0, 1]])
-    assert torch.equal(greyed(covered["what does not glow"]), maps * 35 < 8.5)
+    assert torch.equal(greyed(covered["what glows"].images), highest)
+    assert torch.equal(greyed(covered["what glows on another photo"].images), highest[[2, 0, 1]])
+    assert torch.equal(greyed(covered["what does not glow"].images), maps * 35 < 8.5)
 
 
 def test_the_middle_is_in_the_middle_whatever_the_map_says(bright):
     photos, maps = bright
     for some in (maps, torch.zeros_like(maps)):
-        places = greyed(course.cover(photos, some)["the middle"])
+        places = greyed(course.cover(photos, some)["the middle"].images)
         assert places[:, 2:4, 2:4].all()
         assert not places[:, [0, -1]].any()
         assert not places[:, :, [0, -1]].any()
@@ -206,9 +209,9 @@ def test_the_same_seed_is_the_same_picture(bright):
     """Where many places glow alike, chance decides which of them are covered."""
     photos, maps = bright
     flat = torch.zeros_like(maps)
-    first, again, other = (course.cover(photos, flat, seed)["what does not glow"] for seed in (3, 3, 4))
+    first, again, other = (course.cover(photos, flat, seed)["what does not glow"].images for seed in (3, 3, 4))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert not torch.equal(first[0], first[1])
-    distinct = [course.cover(photos, maps, seed)["what does not glow"] for seed in (3, 4)]
+    distinct = [course.cover(photos, maps, seed)["what does not glow"].images for seed in (3, 4)]
     assert torch.equal(*distinct)  # where no two are alike, it does not

@@ -10,7 +10,7 @@ import torch
 from test_networks import stir
 
 from transfer_utils import backbones, data
-from transfer_utils.backbones import export
+from transfer_utils.backbones.export import NEEDED
 
 ALONE = """
 import sys
@@ -48,7 +48,7 @@ def lite():
 
 @pytest.fixture(scope="module")
 def program(lite, folder):
-    return backbones.load_program(backbones.save_program(folder / "lite", lite, 64))
+    return torch.export.load(backbones.export(folder / "lite.pt2", lite, 64)).module()
 
 
 # --- torch.export -------------------------------------------------------------------------------------------------
@@ -65,9 +65,9 @@ def test_a_program_gives_the_same_logits_for_any_number_of_photos(program, lite,
 def test_a_program_is_the_network_in_eval_mode(tiny, tmp_path, mode):
     model = tiny(classes=5)
     model(torch.randn(8, 3, 16, 16))  # statistics of its own
-    path = backbones.save_program(tmp_path / "deep" / "folder" / "tiny", model.train(mode), 16)
+    path = backbones.export(tmp_path / "deep" / "folder" / "tiny.pt2", model.train(mode), 16)
     assert path == tmp_path / "deep" / "folder" / "tiny.pt2"
-    run = backbones.load_program(path)
+    run = torch.export.load(path).module()
     for count in (1, 3, 7):
         photos = photos_of(16)[:count]
         torch.testing.assert_close(run(photos), logits_of(model, photos), atol=1e-5, rtol=0)
@@ -83,7 +83,14 @@ def test_a_new_process_runs_the_program_without_the_course(program, lite, folder
 
 
 def test_names_with_dots_keep_them(tiny, tmp_path):
-    assert backbones.save_program(tmp_path / "rate0.1", tiny(), 16).name == "rate0.1.pt2"
+    assert backbones.export(str(tmp_path / "rate0.1.pt2"), tiny(), 16) == tmp_path / "rate0.1.pt2"
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny.pth", "tiny.ONNX", ".pt2", "rate0.1"])
+def test_another_ending_is_refused_with_the_two_that_there_are(tiny, tmp_path, name):
+    with pytest.raises(ValueError, match=rf"export\(\) got '{name}'; the name must end in \.pt2 or \.onnx"):
+        backbones.export(tmp_path / "deep" / name, tiny(), 16)
+    assert not list(tmp_path.iterdir())
 
 
 # --- ONNX ---------------------------------------------------------------------------------------------------------
@@ -91,25 +98,29 @@ def test_names_with_dots_keep_them(tiny, tmp_path):
 
 @pytest.fixture(scope="module")
 def onnx_files(lite, folder):
-    """A network with its file; the saved names have no ending."""
+    """Two networks, each with its size and its file."""
     torch.manual_seed(0)
     resnet = stir(backbones.load_backbone("resnet50", pretrained=False, classes=10))
     sizes = {"lite": (lite, 64), "resnet50": (resnet, 32)}
     return {
-        name: (model, size, backbones.save_onnx(folder / name, model, size)) for name, (model, size) in sizes.items()
+        name: (model, size, backbones.export(folder / f"{name}.onnx", model, size))
+        for name, (model, size) in sizes.items()
     }
 
 
 @pytest.mark.parametrize("name", ["lite", "resnet50"])
 def test_onnxruntime_gives_the_same_logits(onnx_files, name):
+    import onnxruntime
+
     model, size, path = onnx_files[name]
     assert path.name == f"{name}.onnx"
-    run = backbones.load_onnx(path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for count in (1, 3):
         photos = photos_of(size)[:count]
         expected = logits_of(model, photos)
         assert expected.std() > 0.05
-        torch.testing.assert_close(run(photos), expected, atol=1e-4, rtol=0)
+        (logits,) = session.run(["logits"], {"photos": photos.numpy()})
+        torch.testing.assert_close(torch.from_numpy(logits), expected, atol=1e-4, rtol=0)
 
 
 def test_an_onnx_file_is_one_file_that_takes_bytes(onnx_files, folder):
@@ -117,6 +128,7 @@ def test_an_onnx_file_is_one_file_that_takes_bytes(onnx_files, folder):
 
     session = onnxruntime.InferenceSession(onnx_files["lite"][2], providers=["CPUExecutionProvider"])
     (photos,) = session.get_inputs()
+    assert photos.name == "photos"
     assert photos.type == "tensor(uint8)"
     assert photos.shape[1:] == [3, 64, 64]
     assert isinstance(photos.shape[0], str)  # any number
@@ -126,16 +138,14 @@ def test_an_onnx_file_is_one_file_that_takes_bytes(onnx_files, folder):
 # --- packages that are not there ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("gone", [("onnxruntime",), ("onnx", "onnxscript"), export.NEEDED])
+@pytest.mark.parametrize("gone", [("onnxruntime",), ("onnx", "onnxscript"), NEEDED])
 def test_missing_packages_are_named_with_the_extra_that_brings_them(monkeypatch, tmp_path, tiny, gone):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name in gone else find(name, *rest))
-    assert backbones.missing_for_onnx() == [name for name in export.NEEDED if name in gone]
-    said = rf"ONNX needs {', '.join(backbones.missing_for_onnx())}, which .* pip install \"transfer_utils\[export\]\""
+    missing = ", ".join(name for name in NEEDED if name in gone)
+    said = rf"ONNX needs {missing}, which .* pip install \"transfer_utils\[export\]\""
     with pytest.raises(ImportError, match=said):
-        backbones.save_onnx(tmp_path / "tiny", tiny(), 16)
-    with pytest.raises(ImportError, match=said):
-        backbones.load_onnx(tmp_path / "tiny.onnx")
+        backbones.export(tmp_path / "deep" / "tiny.onnx", tiny(), 16)
     assert not list(tmp_path.iterdir())
 
 
@@ -144,5 +154,5 @@ def test_the_extra_brings_what_onnx_needs():
     from pathlib import Path
 
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-    assert {line.partition(">")[0] for line in project["optional-dependencies"]["export"]} == set(export.NEEDED)
-    assert backbones.missing_for_onnx() == []
+    assert {line.partition(">")[0] for line in project["optional-dependencies"]["export"]} == set(NEEDED)
+    assert all(importlib.util.find_spec(name) for name in NEEDED)

@@ -83,7 +83,7 @@ def test_methods_differ_in_views_and_copies(banks):
 def test_only_scattered_copies_leak(banks, monkeypatch, method, leaks):
     bank, count = banks[method], 3 * COUNT
     fits = numbered_fits(monkeypatch)
-    judge = own_photos.cross_validate(bank)[:, 0].long().tolist()
+    judge = bank.cross_validate()[:, 0].long().tolist()
     saw_the_twin = [(photo + count) % (2 * count) in fits[fit] for photo, fit in enumerate(judge)]
     assert not any(photo in fits[fit] for photo, fit in enumerate(judge))
     assert sum(saw_the_twin) > count if leaks else not any(saw_the_twin)

@@ -133,6 +133,6 @@ def test_what_is_kept_is_counted_and_the_folder_named(own_home, monkeypatch):
 
 
 def test_from_a_terminal_each_topic_is_printed(own_home):
-    done = subprocess.run([sys.executable, "-m", "transfer_utils.machine.doctor"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "transfer_utils", "doctor"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")] == TOPICS

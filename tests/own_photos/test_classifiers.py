@@ -84,7 +84,7 @@ def test_a_class_that_cannot_be_cross_validated_is_refused_before_any_work(monke
 def test_no_photo_is_judged_by_a_probe_that_saw_it_or_a_twin(fits, seed):
     bank = small_bank()
     groups = bank.folder.groups
-    judge = own_photos.cross_validate(bank, seed)[:, 0].long().tolist()
+    judge = bank.cross_validate(seed)[:, 0].long().tolist()
     assert len(fits) == classifiers.FOLDS
     for photo, fit in enumerate(judge):
         seen = {int(groups[row]) for row in fits[fit]}
@@ -103,7 +103,7 @@ def test_views_of_a_photo_are_not_seen_either(monkeypatch):
         return solve(everything, labels, draws, penalties)
 
     monkeypatch.setattr(classifiers.training, "linear_probes", spied)
-    own_photos.cross_validate(replace(bank, views=views))
+    replace(bank, views=views).cross_validate()
     for everything, draw in seen:
         assert torch.equal(everything, torch.cat([bank.plain, *views]))
         rows = draw % 12
@@ -121,7 +121,7 @@ def test_views_of_a_photo_are_not_seen_either(monkeypatch):
     ids=["many", "three of one", "five photos, two of them different"],
 )
 def test_there_are_as_many_parts_as_the_smallest_class_has_different_photos(fits, labels, groups, parts):
-    own_photos.cross_validate(made_bank(labels, groups))
+    made_bank(labels, groups).cross_validate()
     assert len(fits) == parts
 
 
@@ -138,7 +138,7 @@ def test_a_class_that_is_missing_from_a_training_part_keeps_its_column(monkeypat
             return [(np.flatnonzero(labels != i), np.flatnonzero(labels == i)) for i in range(3)]
 
     monkeypatch.setattr(classifiers, "StratifiedGroupKFold", ByClass)
-    logits = own_photos.cross_validate(bank)
+    logits = bank.cross_validate()
     assert logits.shape == (18, 3)
     assert torch.isfinite(logits).all()
     assert not (logits.argmax(1) == bank.folder.photos.labels).any()
@@ -146,7 +146,7 @@ def test_a_class_that_is_missing_from_a_training_part_keeps_its_column(monkeypat
 
 def test_cross_validation_is_repeatable_and_depends_on_the_deal():
     bank = small_bank()
-    first, again, other = (own_photos.cross_validate(bank, seed) for seed in (0, 0, 1))
+    first, again, other = (bank.cross_validate(seed) for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert not first.requires_grad
@@ -156,7 +156,7 @@ def test_it_recognises_most_photos_that_it_has_not_seen():
     classifier, logits = small_classifier()
     assert (logits.argmax(1) == small_folder().photos.labels).float().mean() > 0.6
     photos = new_photos(20)
-    answers = own_photos.predict(classifier, photos.images)
+    answers = classifier.predict(photos.images)
     assert (answers["class"] == [CLASSES[label] for label in photos.labels]).mean() > 0.6
 
 
@@ -182,12 +182,12 @@ def test_the_classifier_is_the_backbone_with_a_probe_on_all_photos_as_its_head()
 def test_cross_validated_logits_set_how_sure_its_answers_sound():
     """Logits that are three times as large, and as often right, were three times too sure."""
     bank, (classifier, logits) = small_bank(), small_classifier()
-    heat = stats.temperature(logits, bank.folder.photos.labels)
+    heat = stats.evaluate(logits, bank.folder.photos.labels, CLASSES).temperature
     probe = training.linear_probe(bank.plain, bank.folder.photos.labels, classifiers.PENALTY)
     torch.testing.assert_close(
         classifier.model.head(bank.plain) * heat, probe.linear()(bank.plain), atol=1e-3, rtol=1e-3
     )
-    surer = own_photos.train(bank, 3 * logits)
+    surer = bank.train(3 * logits)
     expected = classifier.model.head(bank.plain) / 3
     torch.testing.assert_close(surer.model.head(bank.plain), expected, atol=1e-3, rtol=1e-3)
 
@@ -205,10 +205,15 @@ def test_the_limit_is_the_95th_percentile_of_its_own_strangeness_without_twins()
 def test_a_folder_of_four_has_a_limit_too():
     """Nobody has five others there, so the farthest one counts."""
     bank = made_bank([0, 0, 1, 1])
-    classifier = own_photos.train(replace(bank, model=backbones.course_resnet(2)), torch.zeros(4, 2))
+    classifier = replace(bank, model=backbones.course_resnet(2)).train(torch.zeros(4, 2))
     likeness = torch.cosine_similarity(bank.plain[:, None], bank.plain[None], dim=2)
     assert classifier.limit == pytest.approx(np.quantile(1 - likeness.amin(1), 0.95), abs=1e-5)
     assert classifier.limit < 2
+
+
+def test_logits_of_other_photos_are_refused():
+    with pytest.raises(ValueError, match=r"logits \(3, 2\), labels \(4,\) and 2 classes"):
+        made_bank([0, 0, 1, 1]).train(torch.zeros(3, 2))
 
 
 # --- answers ------------------------------------------------------------------------------------------------------
@@ -222,13 +227,13 @@ def made(tiny) -> Classifier:
         model.head.weight.copy_(torch.tensor([[1.0] * 8 + [0.0] * 8, [0.0] * 8 + [1.0] * 8]))
         model.head.bias.zero_()
     model.requires_grad_(False).eval()
-    return Classifier(model, ("low", "high"), 16, torch.eye(16)[:8], limit=0.9)
+    return Classifier(model, ("low", "high"), 16, torch.eye(16)[:8], limit=0.9, card="# Made\n")
 
 
 def test_answers_on_made_features(made):
     ordinary = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5, 0.1, 0.0, 0.0] + [0.0] * 8)
     strange = torch.tensor([3.0, 0.2, 0.2, 0.2, 0.2] + [0.0] * 10 + [4.0])
-    answers = own_photos.judge(made, torch.stack([ordinary, 100 * ordinary, strange]))
+    answers = made.judge(torch.stack([ordinary, 100 * ordinary, strange]))
     assert answers["class"].tolist() == ["low", "low", "high"]
     shares = torch.tensor([[3.6, 0.0], [360.0, 0.0], [3.8, 4.0]]).softmax(1)
     torch.testing.assert_close(torch.tensor(answers["shares"].tolist()), shares)
@@ -242,21 +247,21 @@ def test_answers_on_made_features(made):
 
 def test_a_photo_at_the_limit_is_not_unlike(made):
     found = torch.tensor([[0.9, 0.8, 0.7, 0.6, 0.5, 0.1] + [0.0] * 10])
-    exactly = own_photos.judge(made, found)["strangeness"][0]
-    assert not own_photos.judge(replace(made, limit=float(exactly)), found)["unlike"][0]
-    assert own_photos.judge(replace(made, limit=float(exactly) - 1e-6), found)["unlike"][0]
+    exactly = made.judge(found)["strangeness"][0]
+    assert not replace(made, limit=float(exactly)).judge(found)["unlike"][0]
+    assert replace(made, limit=float(exactly) - 1e-6).judge(found)["unlike"][0]
 
 
 def test_fewer_photos_than_neighbours_are_all_neighbours(made):
     few = replace(made, known=made.known[:3])
-    answers = own_photos.judge(few, torch.eye(16)[:2])
+    answers = few.judge(torch.eye(16)[:2])
     assert [sorted(near) for near in answers["neighbours"]] == [[0, 1, 2]] * 2
 
 
 def test_its_own_photos_are_their_own_nearest_and_ordinary():
     classifier, _ = small_classifier()
     folder = small_folder()
-    answers = own_photos.predict(classifier, folder.photos.images[:12])
+    answers = classifier.predict(folder.photos.images[:12])
     assert [near[0] for near in answers["neighbours"]] == list(range(12))
     assert not answers["unlike"].any()
 
@@ -264,14 +269,14 @@ def test_its_own_photos_are_their_own_nearest_and_ordinary():
 def test_noise_is_unlike_photos():
     classifier, _ = small_classifier()
     noise = torch.randint(0, 256, (3, 3, SIZE, SIZE), dtype=torch.uint8)
-    assert own_photos.predict(classifier, noise)["unlike"].all()
+    assert classifier.predict(noise)["unlike"].all()
 
 
 def test_a_photo_gets_the_same_answer_alone_and_in_a_batch():
     classifier, _ = small_classifier()
     images = new_photos().images
-    together = own_photos.predict(classifier, images)
-    alone = pd.concat([own_photos.predict(classifier, images[i : i + 1]) for i in range(len(images))])
+    together = classifier.predict(images)
+    alone = pd.concat([classifier.predict(images[i : i + 1]) for i in range(len(images))])
     assert list(together) == ["class", "probability", "shares", "strangeness", "unlike", "neighbours"]
     for column in ("probability", "strangeness"):
         assert np.allclose(together[column], alone[column], atol=1e-2)
@@ -283,5 +288,5 @@ def test_a_photo_gets_the_same_answer_alone_and_in_a_batch():
 def test_photos_of_another_size_are_seen_at_its_own():
     classifier, _ = small_classifier()
     small = data.load(split="valid").only(*CLASSES).take(2).images
-    direct = own_photos.predict(classifier, small)
-    assert direct.equals(own_photos.predict(classifier, data.resize(small, SIZE)))
+    direct = classifier.predict(small)
+    assert direct.equals(classifier.predict(data.resize(small, SIZE)))

@@ -36,7 +36,7 @@ def difference(content: bytes, expected: Image.Image) -> int:
 
 
 def note(content: bytes) -> str:
-    return read_photo(content, SIZE)[1].note
+    return "; ".join(read_photo(content, SIZE)[1].notes)
 
 
 def reason(content: bytes) -> str:
@@ -56,7 +56,7 @@ def test_a_photo_is_its_middle_square(size):
     assert pixels.shape == (size, size, 3)
     assert pixels.dtype == np.uint8
     assert (pixels[size // 4 : -size // 4, size // 4 : -size // 4] == (10, 200, 30)).all()
-    assert (facts.width, facts.height, facts.note) == (120, 40, "")
+    assert (facts.width, facts.height, facts.notes) == (120, 40, ())
 
 
 def test_shrinking_does_not_alias():
@@ -83,7 +83,7 @@ def test_every_orientation_gives_the_upright_photo(kind, compression, tag):
     assert difference(content, upright) <= (6 if kind == "JPEG" else 0)
     facts = read_photo(content, SIZE)[1]
     assert (facts.width, facts.height) == (48, 32)
-    assert facts.note == ("turned upright by its EXIF tag" if tag > 1 else "")
+    assert facts.notes == (("turned upright by its EXIF tag",) if tag > 1 else ())
 
 
 @pytest.mark.parametrize("tag", [0, 9, 65535])
@@ -139,7 +139,7 @@ def test_transparent_parts_become_white(mode):
     pixels, facts = read_photo(encoded(picture, **options), 40)
     assert (pixels[:, :18] == 255).all()
     assert (pixels[:, 22:] == 0).all()
-    assert facts.note == "transparent parts became white"
+    assert facts.notes == ("transparent parts became white",)
 
 
 @pytest.mark.parametrize("byte_order", ["<u2", ">u2"])

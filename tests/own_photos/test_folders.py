@@ -14,7 +14,7 @@ from photo_pieces import GOOD, SIZE, checksums, encoded, picture, png, written
 from PIL import Image
 
 from transfer_utils import own_photos
-from transfer_utils.own_photos import decode, folders, read, report, zips
+from transfer_utils.own_photos import decode, folders, read, zips
 
 TRUNCATED = {
     kind: encoded(Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)), kind)[:1500]
@@ -262,7 +262,7 @@ def outcome(monkeypatch):
                 found = read(source, SIZE, progress=False)
         except (ValueError, FileNotFoundError) as error:
             return str(error) if type(error) is not own_photos.Unreadable else pytest.fail("it belongs in a row")
-        assert (report(found) + "".join(found.files["file"])).encode()  # all of it can be printed
+        assert (found.report() + "".join(found.files["file"])).encode()  # all of it can be printed
         assert len(found.photos) == len(found.names) == len(found.groups) == found.files["used"].sum()
         assert found.files.loc[~found.files["used"], "note"].ne("").all()
         return " | ".join(filter(None, found.files["note"])) + "."
@@ -309,7 +309,7 @@ def test_folder_becomes_photos(tmp_path):
     assert len(set(found.groups.tolist())) == 5
     expected = np.asarray(Image.open(tmp_path / "cat" / "2.png"))
     assert np.array_equal(found.photos.images[1].permute(1, 2, 0).numpy(), expected)
-    assert list(found.files) == ["file", "class", "width", "height", "used", "note"]
+    assert list(found.files) == ["file", "class", "width", "height", "used", "fate", "note"]
     assert found.files["used"].all()
 
 
@@ -383,7 +383,7 @@ def test_large_members_are_not_even_unpacked(tmp_path, monkeypatch):
 
 
 def test_file_that_vanishes(tmp_path, monkeypatch):
-    read_bytes = own_photos.read_bytes
+    read_bytes = decode.read_bytes
 
     def vanish(path):
         path.unlink() if path.name == "2.png" and path.parent.name == "cat" else None
@@ -426,5 +426,12 @@ def test_equal_files(tmp_path):
     assert notes["cat/3.png"] == "the same file as cat/1.png"
     assert notes["cat/2.png"].startswith("the same file as zebra/9.png; it is in two classes")
     assert notes["zebra/9.png"].startswith("the same file as cat/2.png; it is in two classes")
+    fates = dict(zip(found.files["file"], found.files["fate"], strict=True))
+    assert fates == {
+        **dict.fromkeys(("cat/1.png", "zebra/1.png", "zebra/2.png"), "used"),
+        "cat/3.png": "copy",
+        "cat/2.png": "in two classes",
+        "zebra/9.png": "in two classes",
+    }
     expected = torch.from_numpy(np.asarray(picture(15)).copy()).permute(2, 0, 1)  # zebra/1.png
     assert torch.equal(found.photos.images[1], expected)

@@ -1,11 +1,11 @@
 from photo_pieces import GOOD, SIZE, png, written
 
 from transfer_utils.course import sample_photos
-from transfer_utils.own_photos import read, report, reports
+from transfer_utils.own_photos import read, reports
 
 
 def test_report_of_the_sample(tmp_path):
-    text = report(read(sample_photos(tmp_path / "sample"), SIZE, progress=False))
+    text = read(sample_photos(tmp_path / "sample"), SIZE, progress=False).report()
     for words in (
         "123 photos in 3 classes; 3 files left out.",
         "Photos per class: cat 40, dog 42, horse 41.",
@@ -26,7 +26,7 @@ def test_report_of_the_sample(tmp_path):
 def test_report_warns(tmp_path):
     files = {f"cat/{n}.png": png(n) for n in range(16)} | {f"Cat /{n}.png": png(100 + n) for n in range(4)}
     files |= {f"cat/bad{n:02}.jpg": b"apples" for n in range(12)} | {"cat/a\nb.jpg": b""}
-    text = report(read(written(tmp_path, files), SIZE, progress=False))
+    text = read(written(tmp_path, files), SIZE, progress=False).report()
     assert "Class 'Cat ' has only 4 photos; with fewer than 10, luck decides." in text
     assert "'cat' has 4.0 times as many photos as 'Cat ': always guessing 'cat' would be right for 80%." in text
     assert "The classes 'Cat ' and 'cat' differ only by capitals or spaces" in text
@@ -38,7 +38,7 @@ def test_report_warns(tmp_path):
 def test_report_is_silent_about_what_is_fine(tmp_path, monkeypatch):
     monkeypatch.setattr(reports, "ENOUGH", 2)
     monkeypatch.setattr(reports, "FEW", 2)
-    assert report(read(written(tmp_path, GOOD), SIZE, progress=False)).splitlines() == [
+    assert read(written(tmp_path, GOOD), SIZE, progress=False).report().splitlines() == [
         "4 photos in 2 classes; 0 files left out.",
         "Photos per class: cat 2, zebra 2.",
         "Sizes: 32 x 32 to 32 x 32 pixels.",

@@ -19,7 +19,7 @@ from small_classifiers import new_photos, small_classifier
 
 from transfer_utils import own_photos
 from transfer_utils.own_photos import classifiers
-from transfer_utils.own_photos.saved_models import CARD, CHECKED, MEMORY, NETWORK, SETTINGS, SUMS
+from transfer_utils.own_photos.saved_models import CARD, CHECKED, MEMORY, NETWORK, SETTINGS, SUMS, check_place
 
 SMALL = "course_resnet/both"
 FILES = (*CHECKED, SUMS)
@@ -27,7 +27,7 @@ ELSEWHERE = """
 import json, sys, torch
 torch.set_num_threads(1)  # as in these tests
 from transfer_utils import own_photos
-answers = own_photos.predict(own_photos.load("model"), torch.load("photos.pt", weights_only=True))
+answers = own_photos.load("model").predict(torch.load("photos.pt", weights_only=True))
 answers.to_json("answers.json", double_precision=15)
 """
 
@@ -37,8 +37,8 @@ def pristine(tmp_path_factory) -> Path:
     """Two saved models."""
     root = tmp_path_factory.mktemp("models")
     classifier, _ = small_classifier(SMALL)
-    own_photos.save(root / "one", classifier, "# One\n")
-    own_photos.save(root / "other", changed(classifier), "# Other\n")
+    own_photos.save(root / "one", classifier)
+    own_photos.save(root / "other", changed(classifier))
     return root
 
 
@@ -53,7 +53,8 @@ def models(pristine, tmp_path) -> Path:
 def changed(classifier):
     """Another model of the same shape."""
     model = copy.deepcopy(classifier.model).new_head(3).requires_grad_(False)
-    return replace(classifier, model=model, known=classifier.known.roll(1, 1), limit=classifier.limit / 2)
+    known = classifier.known.roll(1, 1)
+    return replace(classifier, model=model, known=known, limit=classifier.limit / 2, card="# Other ä\n")
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -67,25 +68,26 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_a_loaded_model_gives_identical_answers(tmp_path, backbone):
     classifier, _ = small_classifier(backbone)
     photos = new_photos().images
-    before = own_photos.predict(classifier, photos)
-    path = own_photos.save(tmp_path / "deep" / "model", classifier, "# Mine ä\n")
+    before = classifier.predict(photos)
+    path = own_photos.save(tmp_path / "deep" / "model", replace(classifier, card="# Mine ä\n"))
     assert path == tmp_path / "deep" / "model"
     assert sorted(files(path)) == sorted(FILES)
     assert (path / CARD).read_text(encoding="utf-8") == "# Mine ä\n"
     loaded = own_photos.load(str(path))
-    assert own_photos.predict(loaded, photos).equals(before)
+    assert loaded.predict(photos).equals(before)
     assert (loaded.classes, loaded.size) == (classifier.classes, classifier.size)
     assert loaded.limit == classifier.limit
+    assert loaded.card == "# Mine ä\n"
     assert not loaded.model.training
 
 
 def test_a_new_process_gives_identical_answers(tmp_path):
     classifier, _ = small_classifier()
     photos = new_photos().images
-    own_photos.save(tmp_path / "model", classifier, "")
+    own_photos.save(tmp_path / "model", classifier)
     torch.save(photos, tmp_path / "photos.pt")
     subprocess.run([sys.executable, "-c", ELSEWHERE], cwd=tmp_path, check=True, timeout=250)
-    theirs, ours = pd.read_json(tmp_path / "answers.json"), own_photos.predict(classifier, photos)
+    theirs, ours = pd.read_json(tmp_path / "answers.json"), classifier.predict(photos)
     for column in ("class", "neighbours", "unlike"):
         assert theirs[column].tolist() == ours[column].tolist()
     for column in ("shares", "strangeness", "probability"):
@@ -270,6 +272,7 @@ def test_settings_with_a_nonsense_value_are_refused(models, key, value):
         (MEMORY, b""),
         (MEMORY, serialise({"unknown": torch.zeros(2)})),
         (MEMORY, pickle.dumps({"known": [1, 2]})),
+        (CARD, b"\xff\xfe no text"),
         *(
             (MEMORY, serialise({"known": known}))
             for known in (
@@ -282,7 +285,7 @@ def test_settings_with_a_nonsense_value_are_refused(models, key, value):
         ),
     ],
 )
-def test_tensors_that_are_none_of_ours_are_refused(models, name, content):
+def test_contents_that_are_none_of_ours_are_refused(models, name, content):
     by_hand(models / "one", name, content)
     with pytest.raises(ValueError, match="whole files, but is not a model"):
         own_photos.load(models / "one")
@@ -295,8 +298,8 @@ def test_saving_again_replaces_the_model(models):
     classifier, _ = small_classifier(SMALL)
     other = files(models / "other")
     by_hand(models / "one", SETTINGS, b"{}")  # not even whole
-    own_photos.save(models / "one", changed(classifier), "# Other\n")
-    assert (models / "one" / CARD).read_text() == "# Other\n"
+    own_photos.save(models / "one", changed(classifier))
+    assert (models / "one" / CARD).read_text(encoding="utf-8") == "# Other ä\n"
     assert sorted(files(models / "one")) == sorted(FILES)
     assert own_photos.load(models / "one").limit == classifier.limit / 2
     assert files(models / "other") == other
@@ -305,7 +308,7 @@ def test_saving_again_replaces_the_model(models):
 
 def test_an_empty_folder_may_be_filled(tmp_path):
     (tmp_path / "empty").mkdir()
-    own_photos.save(tmp_path / "empty", small_classifier(SMALL)[0], "")
+    own_photos.save(tmp_path / "empty", small_classifier(SMALL)[0])
     own_photos.load(tmp_path / "empty")
 
 
@@ -315,7 +318,7 @@ def test_a_folder_with_anything_else_in_it_is_refused(models, name):
     (models / "one" / name).write_bytes(b"mine")
     before = files(models)
     with pytest.raises(ValueError, match="is no saved model, so saving would remove something of yours. Choose a new"):
-        own_photos.save(models / "one", small_classifier(SMALL)[0], "")
+        own_photos.save(models / "one", small_classifier(SMALL)[0])
     assert files(models) == before
 
 
@@ -323,7 +326,7 @@ def test_a_part_of_a_model_may_be_something_else(tmp_path):
     """A README.md alone is more likely the learner's than ours."""
     (tmp_path / "README.md").write_text("mine")
     with pytest.raises(ValueError, match=r"holds 'README\.md' and is no saved model"):
-        own_photos.save(tmp_path, small_classifier(SMALL)[0], "")
+        own_photos.save(tmp_path, small_classifier(SMALL)[0])
     assert files(tmp_path) == {"README.md": b"mine"}
 
 
@@ -331,9 +334,9 @@ def test_a_part_of_a_model_may_be_something_else(tmp_path):
 def test_a_file_is_no_place_for_a_model(tmp_path, name):
     (tmp_path / "model").write_bytes(b"mine")
     with pytest.raises(ValueError, match=r"cannot be saved as the folder .*Give a new folder at a place of your own"):
-        own_photos.check_place(tmp_path / name)
+        check_place(tmp_path / name)
     with pytest.raises(ValueError, match="cannot be saved as the folder"):
-        own_photos.save(tmp_path / name, small_classifier(SMALL)[0], "")
+        own_photos.save(tmp_path / name, small_classifier(SMALL)[0])
     assert files(tmp_path) == {"model": b"mine"}
 
 
@@ -343,14 +346,14 @@ def test_the_folder_that_we_are_in_is_no_place_for_a_model(tmp_path, monkeypatch
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     with pytest.raises(ValueError, match="cannot be saved as the folder"):
-        own_photos.check_place(name)
+        check_place(name)
 
 
 def test_a_place_below_folders_that_are_not_there_yet_is_fine(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert own_photos.check_place("a/b/model") == tmp_path / "a" / "b" / "model"
-    assert own_photos.check_place("~/model") == tmp_path / "model"
+    assert check_place("a/b/model") == tmp_path / "a" / "b" / "model"
+    assert check_place("~/model") == tmp_path / "model"
     assert not list(tmp_path.iterdir())
 
 
@@ -386,7 +389,7 @@ def test_a_crash_while_saving_leaves_the_old_model_whole_and_no_litter(models, m
     with monkeypatch.context() as patch:
         crash_at(patch, owner, name, call, error)
         with pytest.raises(error, match="the disk is full"):
-            own_photos.save(models / "one", changed(small_classifier(SMALL)[0]), "# New\n")
+            own_photos.save(models / "one", changed(small_classifier(SMALL)[0]))
     assert files(models) == before
     assert sorted(os.listdir(models)) == ["one", "other"]
     own_photos.load(models / "one")
@@ -397,12 +400,12 @@ def test_a_crash_at_the_first_saving_leaves_nothing(tmp_path, monkeypatch, owner
     with monkeypatch.context() as patch:
         crash_at(patch, owner, name, call, OSError)
         with pytest.raises(OSError, match="the disk is full"):
-            own_photos.save(tmp_path / "model", small_classifier(SMALL)[0], "")
+            own_photos.save(tmp_path / "model", small_classifier(SMALL)[0])
     assert not list(tmp_path.iterdir())
-    own_photos.save(tmp_path / "model", small_classifier(SMALL)[0], "")
+    own_photos.save(tmp_path / "model", small_classifier(SMALL)[0])
 
 
 def test_what_a_killed_process_left_does_not_stand_in_the_way(tmp_path):
     (tmp_path / f".model.new{os.getpid()}").mkdir()
-    own_photos.save(tmp_path / "model", small_classifier(SMALL)[0], "")
+    own_photos.save(tmp_path / "model", small_classifier(SMALL)[0])
     own_photos.load(tmp_path / "model")

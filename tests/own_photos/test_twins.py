@@ -4,7 +4,7 @@ from photo_pieces import GOOD, SIZE, encoded, picture, written
 from PIL import Image
 
 from transfer_utils import data, own_photos
-from transfer_utils.own_photos import read, report, twins
+from transfer_utils.own_photos import read, twins
 
 
 def test_near_duplicates_are_grouped(tmp_path):
@@ -23,7 +23,7 @@ def test_near_duplicates_are_grouped(tmp_path):
     assert len({groups[name] for name in versions}) == 1
     assert len({groups[name] for name in GOOD}) == 4
     assert groups["cat/a.png"] not in {groups[name] for name in GOOD}
-    assert "6 photos look nearly like another, such as cat/a.png and cat/b.jpg; they stay" in report(found)
+    assert "6 photos look nearly like another, such as cat/a.png and cat/b.jpg; they stay" in found.report()
 
 
 def test_groups_link_across_chunks(monkeypatch):

@@ -2,6 +2,7 @@
 
 import html
 import re
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -38,11 +39,19 @@ def drawn(monkeypatch):
 
 # --- confusion ----------------------------------------------------------------------------------------------------
 
-TABLE = pd.DataFrame([[7, 3, 0], [1, 9, 0], [0, 0, 0]], index=["cat", "dog", "ship"], columns=["cat", "dog", "ship"])
+
+def told(rows: list[list[int]], *classes: str) -> stats.Evaluation:
+    """Answers with this confusion matrix: rows are the true classes."""
+    pairs = [(i, j) for i, row in enumerate(rows) for j, count in enumerate(row) for _ in range(count)]
+    labels, predicted = torch.tensor(pairs).T
+    return stats.evaluate(torch.eye(len(classes))[predicted], labels, classes)
+
+
+TOLD = told([[7, 3, 0], [1, 9, 0], [0, 0, 0]], "cat", "dog", "ship")
 
 
 def test_confusion_says_what_is_recognised_and_what_is_confused():
-    words = alt(show.confusion(TABLE))
+    words = alt(show.confusion(TOLD))
     assert words == (
         "Confusion matrix. Recognised: cat 7 of 10; dog 9 of 10; ship 0 of 0. "
         "Its most frequent mistake: 3 of 10 photos of cat were taken for dog."
@@ -50,7 +59,7 @@ def test_confusion_says_what_is_recognised_and_what_is_confused():
 
 
 def test_confusion_shows_every_count_in_its_place(drawn):
-    show.confusion(TABLE)
+    show.confusion(TOLD)
     (axes,) = drawn[0].axes
     shown = {text.get_position(): text.get_text() for text in axes.texts}
     assert shown[(1, 0)] == "3"  # x is what the photo was taken for, y its true class
@@ -63,8 +72,7 @@ def test_confusion_shows_every_count_in_its_place(drawn):
 
 
 def test_a_class_may_have_any_name():
-    names = ["$5_or_$10", "dog"]
-    assert "$5_or_$10 1 of 1" in alt(show.confusion(pd.DataFrame([[1, 0], [0, 1]], names, names)))
+    assert "$5_or_$10 1 of 1" in alt(show.confusion(told([[1, 0], [0, 1]], "$5_or_$10", "dog")))
 
 
 # --- reliability --------------------------------------------------------------------------------------------------
@@ -73,8 +81,8 @@ def test_a_class_may_have_any_name():
 def test_reliability_says_where_each_line_ends():
     logits = torch.tensor([[3.0, 0.0]] * 10 + [[0.5, 0.0]] * 4)
     labels = torch.tensor([0] * 8 + [1] * 2 + [0, 0, 1, 1])
-    lines = {"as it is": stats.reliability(logits, labels), "cooled": stats.reliability(logits / 3, labels)}
-    words = alt(show.reliability(lines))
+    sure, cooled = (stats.evaluate(x, labels, ("cat", "dog")) for x in (logits, logits / 3))
+    words = alt(show.reliability({"as it is": sure, "cooled": cooled}))
     assert words == (
         "Accuracy against confidence with 95 % intervals. as it is: answers given at 95% are right in 80%. "
         "cooled: answers given at 73% are right in 80%."
@@ -83,7 +91,7 @@ def test_reliability_says_where_each_line_ends():
 
 def test_reliability_draws_confidence_across_and_accuracy_up(drawn):
     lines = pd.DataFrame({"confidence": [0.4, 0.9], "accuracy": [0.5, 1.0], "low": [0.3, 0.8], "high": [0.7, 1.0]})
-    show.reliability({"one": lines})
+    show.reliability({"one": SimpleNamespace(reliability=lines)})
     (axes,) = drawn[0].axes
     assert [[0.4, 0.5], [0.9, 1.0]] in [line.get_xydata().tolist() for line in axes.lines]
     (bars,) = [container for container in axes.containers if container.has_yerr]

@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 from small_classifiers import CLASSES, SIZE, new_photos, small_classifier, small_folder
 
-from transfer_utils import own_photos
 from transfer_utils.show import Predictor, Uploader, uploads
 from transfer_utils.show.uploads import Receiver
 
@@ -246,7 +245,7 @@ def predictor():
 
 def test_the_examples_are_answered_from_the_start(predictor):
     classifier, _ = small_classifier()
-    answers = own_photos.predict(classifier, new_photos(1).images)
+    answers = classifier.predict(new_photos(1).images)
     assert (
         [frame["name"] for frame in predictor.frames]
         == predictor.controls[0]["options"]
@@ -272,7 +271,7 @@ def test_an_upload_becomes_the_chosen_photo(predictor):
     assert receipt["said"] == predictor.sentence()
     assert predictor.chosen == {"photo": "mine.png"}
     assert predictor.controls[0]["options"] == ["first", "second", "third", "mine.png"]
-    answer = own_photos.predict(predictor.classifier, photo[None]).iloc[0]
+    answer = predictor.classifier.predict(photo[None]).iloc[0]
     assert predictor.sentence().startswith(
         f"mine.png: {answer['class']}, with a probability of {answer['probability']:.0%}"
     )

@@ -19,14 +19,7 @@ from transfer_utils.backbones.costs import (
     weight_bytes,
 )
 from transfer_utils.backbones.explain import grad_cam
-from transfer_utils.backbones.export import (
-    FromPixels,
-    load_onnx,
-    load_program,
-    missing_for_onnx,
-    save_onnx,
-    save_program,
-)
+from transfer_utils.backbones.export import export
 from transfer_utils.backbones.freezing import (
     count_parameters,
     drift,
@@ -39,7 +32,6 @@ from transfer_utils.backbones.networks import course_resnet, load_backbone
 from transfer_utils.backbones.stages import StagedModel, keeping_modes, unwrapped, watch
 
 __all__ = [
-    "FromPixels",
     "StagedModel",
     "activation_bytes",
     "by_depth",
@@ -48,6 +40,7 @@ __all__ = [
     "count_parameters",
     "course_resnet",
     "drift",
+    "export",
     "freeze",
     "frozen_state",
     "grad_cam",
@@ -55,15 +48,10 @@ __all__ = [
     "keeping_modes",
     "load_backbone",
     "load_checkpoint",
-    "load_onnx",
-    "load_program",
-    "missing_for_onnx",
     "optimiser_bytes",
     "parameter_groups",
     "prefix_flops",
     "save_checkpoint",
-    "save_onnx",
-    "save_program",
     "shipped",
     "shipped_card",
     "step_flops",

@@ -1,6 +1,7 @@
 """Lesson 5: its checks, its quiz, and photos with a part covered."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -8,13 +9,14 @@ from torch.nn.functional import interpolate
 
 from transfer_utils import stats
 from transfer_utils.course.checking import NotYet, Question, checked, filled
+from transfer_utils.data import ImageSet
 
 GREY = 128
 COVERED = 0.25  # share of a photo
 
 
-def cover(photos: Tensor, maps: Tensor, seed: int = 0) -> dict[str, Tensor]:
-    """Photos with a quarter of their places grey, chosen in four ways by maps (N, h, w) or without them."""
+def cover(photos: ImageSet, maps: Tensor, seed: int = 0) -> dict[str, ImageSet]:
+    """The photos with a quarter of their places grey, chosen in four ways by maps (N, h, w) or without them."""
     _, height, width = maps.shape
     down, across = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
     middle = -torch.maximum(down.abs(), across.abs()).expand_as(maps)
@@ -22,7 +24,7 @@ def cover(photos: Tensor, maps: Tensor, seed: int = 0) -> dict[str, Tensor]:
     orders["what does not glow"] = -maps
     # Many places glow not at all, and of equals topk would take those in the middle.
     noise = 1e-6 * torch.rand(maps.shape, generator=torch.Generator().manual_seed(seed))
-    return {name: _covered(photos, order + noise) for name, order in orders.items()}
+    return {name: replace(photos, images=_covered(photos.images, order + noise)) for name, order in orders.items()}
 
 
 def _covered(photos: Tensor, order: Tensor) -> Tensor:
@@ -75,7 +77,7 @@ def best_temperature(answer: Callable) -> str:
     for factor, true in ((4.0, labels), (0.5, labels), (1.0, half_wrong)):
         found = answer(honest * factor, true)
         filled(found, answer, "return the temperature.")
-        ours = stats.temperature(honest * factor, true)
+        ours = stats.evaluate(honest * factor, true, ("cat", "dog", "frog")).temperature
         if not abs(float(found) / ours - 1) <= 0.15:
             told = f"logits {factor:g} times as large as honest ones" if true is labels else "logits with other labels"
             raise NotYet(

@@ -1,6 +1,6 @@
 """The set-up check: what this computer is for the course, what is missing, and what a run costs.
 
-usage: python -m transfer_utils.doctor
+usage: python -m transfer_utils doctor
 """
 
 import importlib.metadata
@@ -107,8 +107,3 @@ def _files(folder: Path) -> str:
 def _colab(kind: str) -> str:
     gpu = "" if kind != "cpu" else NO_GPU
     return f"{gpu}When the runtime ends, its files are lost: lesson 0 says how to keep them on your Drive."
-
-
-if __name__ == "__main__":
-    device.use_threads()
-    check()

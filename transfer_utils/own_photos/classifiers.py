@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from transfer_utils import backbones, stats, training
 from transfer_utils.backbones import StagedModel, freeze
+from transfer_utils.own_photos.cards import folder_card
 from transfer_utils.own_photos.folders import PhotoFolder
 
 BACKBONE = "efficientnet_lite0"
@@ -23,6 +24,49 @@ CHUNK = 128  # photos at a time: an interrupted run keeps what is done, and view
 
 
 @dataclass(frozen=True, eq=False)
+class Classifier:
+    """A network that ends in our classes, and the features (N, D) of the photos it knows, each of length 1.
+
+    size: pixels at which it sees photos. limit: photos that are stranger than this are unlike any that it knows.
+    card: what a stranger needs to know about it, in Markdown.
+    """
+
+    model: StagedModel
+    classes: tuple[str, ...]
+    size: int
+    known: Tensor
+    limit: float
+    card: str
+
+    def predict(self, images: Tensor) -> pd.DataFrame:
+        """What judge says about photos, uint8 (N, 3, H, W), which it sees at its own size."""
+        backbone, _ = self.model.split(after=self.model.stages[-2])
+        return self.judge(training.run_network(self.model, backbone, images, self.size))
+
+    def judge(self, found: Tensor) -> pd.DataFrame:
+        """One line for each row of the frozen backbone's features (N, D), with these columns.
+
+        class, probability; shares: the probability of every class; strangeness: 1 minus the cosine similarity to the
+        fifth nearest photo that it knows, or to the last if there are fewer; unlike: whether that is above the limit;
+        neighbours: positions of the nearest ones. Source of the score: Sun and others 2022,
+        https://arxiv.org/abs/2204.06507
+        """
+        shares = self.model.head.cpu()(found).softmax(1)
+        likeness = normalize(found, dim=1) @ self.known.T
+        strangeness = _strangeness(likeness)
+        return pd.DataFrame(
+            {
+                "class": [self.classes[i] for i in shares.argmax(1)],
+                "probability": shares.amax(1).numpy(),
+                "shares": shares.tolist(),
+                "strangeness": strangeness.numpy(),
+                "unlike": (strangeness > self.limit).numpy(),
+                "neighbours": _nearest(likeness).indices.tolist(),
+            }
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Bank:
     """What the frozen backbone says about each photo of a folder: plain (N, D), and of its views (V, N, D), if any."""
 
@@ -31,19 +75,34 @@ class Bank:
     plain: Tensor
     views: Tensor
 
+    def cross_validate(self, seed: int = 0) -> Tensor:
+        """Logits (N, classes) of every photo from a probe that saw neither it nor a near-duplicate of it.
 
-@dataclass(frozen=True, eq=False)
-class Classifier:
-    """A network that ends in our classes, and the features (N, D) of the photos it knows, each of length 1.
+        The photos are dealt into five parts, or into as many as the smallest class has different photos.
+        """
+        labels, groups = self.folder.photos.labels, self.folder.groups
+        smallest = min(len(groups[labels == label].unique()) for label in labels.unique())
+        deal = StratifiedGroupKFold(min(FOLDS, smallest), shuffle=True, random_state=seed)
+        logits = torch.zeros(len(labels), len(self.folder.photos.classes))
+        for rest, part in deal.split(self.plain, labels, groups):
+            logits[part] = _fit(self, torch.from_numpy(rest)).linear().requires_grad_(False)(self.plain[part])
+        return logits
 
-    size: pixels at which it sees photos. limit: photos that are stranger than this are unlike any that it knows.
-    """
+    def train(self, logits: Tensor) -> Classifier:
+        """A classifier from all photos, with its card; `logits`, from cross_validate, tell how sure it may sound.
 
-    model: StagedModel
-    classes: tuple[str, ...]
-    size: int
-    known: Tensor
-    limit: float
+        ValueError for logits that do not fit these photos.
+        """
+        photos = self.folder.photos
+        judged = stats.evaluate(logits, photos.labels, photos.classes)
+        model = copy.deepcopy(self.model)
+        model.head = _fit(self, torch.arange(len(photos))).linear().requires_grad_(False)
+        heat = judged.temperature
+        for tensor in model.head.parameters():
+            tensor.div_(heat)
+        known, size = normalize(self.plain, dim=1), photos.images.shape[-1]
+        card = folder_card(self.folder, judged, model.name)
+        return Classifier(model.eval(), photos.classes, size, known, _limit(known, self.folder.groups), card)
 
 
 def extract(folder: PhotoFolder, backbone: str = BACKBONE, views: bool = False) -> Bank:
@@ -65,63 +124,6 @@ def extract(folder: PhotoFolder, backbone: str = BACKBONE, views: bool = False) 
     return Bank(model, folder, plain, copies)
 
 
-def cross_validate(bank: Bank, seed: int = 0) -> Tensor:
-    """Logits (N, classes) of every photo from a probe that saw neither it nor a near-duplicate of it.
-
-    The photos are dealt into five parts, or into as many as the smallest class has different photos.
-    """
-    labels, groups = bank.folder.photos.labels, bank.folder.groups
-    smallest = min(len(groups[labels == label].unique()) for label in labels.unique())
-    deal = StratifiedGroupKFold(min(FOLDS, smallest), shuffle=True, random_state=seed)
-    logits = torch.zeros(len(labels), len(bank.folder.photos.classes))
-    for rest, part in deal.split(bank.plain, labels, groups):
-        logits[part] = _fit(bank, torch.from_numpy(rest)).linear().requires_grad_(False)(bank.plain[part])
-    return logits
-
-
-def train(bank: Bank, logits: Tensor) -> Classifier:
-    """A classifier from all photos; `logits`, from cross_validate, tell how sure its answers may sound."""
-    photos, groups = bank.folder.photos, bank.folder.groups
-    model = copy.deepcopy(bank.model)
-    model.head = _fit(bank, torch.arange(len(photos))).linear().requires_grad_(False)
-    heat = stats.temperature(logits, photos.labels)
-    for tensor in model.head.parameters():
-        tensor.div_(heat)
-    known = normalize(bank.plain, dim=1)
-    likeness = (known @ known.T).masked_fill(groups[:, None] == groups, -torch.inf)
-    limit = torch.quantile(_strangeness(likeness), ORDINARY).item()
-    size = photos.images.shape[-1]
-    return Classifier(model.eval(), photos.classes, size, known, limit)
-
-
-def predict(classifier: Classifier, images: Tensor) -> pd.DataFrame:
-    """What judge says about photos, uint8 (N, 3, size, size)."""
-    backbone, _ = classifier.model.split(after=classifier.model.stages[-2])
-    return judge(classifier, training.run_network(classifier.model, backbone, images, classifier.size))
-
-
-def judge(classifier: Classifier, found: Tensor) -> pd.DataFrame:
-    """One line for each row of the frozen backbone's features (N, D), with these columns.
-
-    class, probability; shares: the probability of every class; strangeness: 1 minus the cosine similarity to the fifth
-    nearest photo that it knows, or to the last if there are fewer; unlike: whether that is above the limit; neighbours:
-    positions of the nearest ones. Source of the score: Sun and others 2022, https://arxiv.org/abs/2204.06507
-    """
-    shares = classifier.model.head.cpu()(found).softmax(1)
-    likeness = normalize(found, dim=1) @ classifier.known.T
-    strangeness = _strangeness(likeness)
-    return pd.DataFrame(
-        {
-            "class": [classifier.classes[i] for i in shares.argmax(1)],
-            "probability": shares.amax(1).numpy(),
-            "shares": shares.tolist(),
-            "strangeness": strangeness.numpy(),
-            "unlike": (strangeness > classifier.limit).numpy(),
-            "neighbours": _nearest(likeness).indices.tolist(),
-        }
-    )
-
-
 def _fit(bank: Bank, rows: Tensor) -> training.Probe:
     """A probe on these photos and their views."""
     everything = torch.cat([bank.plain, *bank.views])
@@ -130,6 +132,12 @@ def _fit(bank: Bank, rows: Tensor) -> training.Probe:
     labels = bank.folder.photos.labels.repeat(copies)
     # The labels of all photos go along, so that a class that is missing among these rows keeps its place.
     return training.linear_probes(everything, labels, draw[None], [PENALTY])[0][0]
+
+
+def _limit(known: Tensor, groups: Tensor) -> float:
+    """The strangeness that most photos of the folder do not exceed; of twins, none makes the other ordinary."""
+    likeness = (known @ known.T).masked_fill(groups[:, None] == groups, -torch.inf)
+    return torch.quantile(_strangeness(likeness), ORDINARY).item()
 
 
 def _nearest(likeness: Tensor):

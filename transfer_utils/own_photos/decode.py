@@ -57,11 +57,11 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True)
 class Facts:
-    """What the file was: width and height in pixels, upright; note: what the learner should know, or ''."""
+    """What the file was: width and height in pixels, upright; notes: what the learner should know."""
 
     width: int
     height: int
-    note: str
+    notes: tuple[str, ...]
 
 
 def read_photo(content: bytes, size: int) -> tuple[np.ndarray, Facts]:
@@ -140,7 +140,7 @@ def _decode(content: bytes, size: int) -> tuple[np.ndarray, Facts]:
     notes += ["turned upright by its EXIF tag" if turned else "", note]
     if max(width, height) > LONG * min(width, height):
         notes.append("very long: only the middle is seen")
-    return pixels, Facts(width, height, "; ".join(filter(None, notes)))
+    return pixels, Facts(width, height, tuple(filter(None, notes)))
 
 
 def _opened(content: bytes) -> Image.Image:

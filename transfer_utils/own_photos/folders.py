@@ -4,14 +4,12 @@ import difflib
 import hashlib
 import os
 import unicodedata
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,20 +18,18 @@ from torch import Tensor
 from tqdm import tqdm
 
 from transfer_utils.data import ImageSet
-from transfer_utils.own_photos import zips
+from transfer_utils.own_photos import reports, zips
 from transfer_utils.own_photos.decode import Unreadable, read_bytes, read_photo, shown
+from transfer_utils.own_photos.files import Fate, PhotoFile, settle_copies
 from transfer_utils.own_photos.twins import alike
 from transfer_utils.own_photos.zips import File, is_litter
 
 MOST_PHOTOS = 20_000
 SIZES = (32, 512)
 WORKERS = 4  # each may hold a photo of 178 million pixels
-COLUMNS = ["file", "class", "width", "height", "used", "note"]
+COLUMNS = ["file", "class", "width", "height", "used", "fate", "note"]
 LAYOUT = "Use one folder per class, for example photos/cat/1.jpg, photos/cat/2.jpg, photos/dog/1.jpg."
-SAME = "the same file as"
-UNSURE = "it is in two classes, so we cannot trust either label and leave both out"
 SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,13 +37,23 @@ class PhotoFolder:
     """Photos with what is known about their files.
 
     photos: uint8 (N, 3, size, size). names: paths inside the source. groups: int64 (N,), equal for photos that
-    look nearly the same and must stay together in a split. files: one row per file, with the columns COLUMNS.
+    look nearly the same and must stay together in a split. rows: every file that was found, used or not.
     """
 
     photos: ImageSet
     names: tuple[str, ...]
     groups: Tensor
-    files: pd.DataFrame
+    rows: tuple[PhotoFile, ...]
+
+    @property
+    def files(self) -> pd.DataFrame:
+        """One row per file, with the columns COLUMNS."""
+        rows = [(r.file, r.class_name, r.width, r.height, r.used, r.fate.value, r.note) for r in self.rows]
+        return pd.DataFrame(rows, columns=COLUMNS)
+
+    def report(self) -> str:
+        """What was found, in a few short lines: counts, what was left out and why, and how to split."""
+        return reports.in_words(reports.findings(self.rows, self.groups))
 
 
 def read(source: str | Path, size: int = 224, progress: bool = True) -> PhotoFolder:
@@ -113,19 +119,18 @@ def _collect(found: Iterable[File], source: Path, size: int, progress: bool) -> 
     if not any(class_of(name, base) for name, _ in files):
         problem = "has no photos inside class folders" if files else "is empty"
         raise ValueError(f"{source} {problem}. {LAYOUT}")
-    rows, images = _examine_all(files, base, size, progress)
-    was_read = [row for row in rows if row["used"]]
-    _settle_copies(was_read)
+    found_rows, images = _examine_all(files, base, size, progress)
+    rows = settle_copies(found_rows)
     _refuse_too_few_classes(rows, source)
-    return _assemble(rows, images[[row["used"] for row in was_read]])
+    return _assemble(rows, images[[row.used for row, before in zip(rows, found_rows, strict=True) if before.used]])
 
 
-def _assemble(rows: list[Row], images: Tensor) -> PhotoFolder:
-    used = [row for row in rows if row["used"]]
-    classes = tuple(sorted({row["class"] for row in used}))
-    labels = torch.tensor([classes.index(row["class"]) for row in used])
-    names = tuple(row["file"] for row in used)
-    return PhotoFolder(ImageSet(images, labels, classes), names, alike(images), pd.DataFrame(rows, columns=COLUMNS))
+def _assemble(rows: list[PhotoFile], images: Tensor) -> PhotoFolder:
+    used = [row for row in rows if row.used]
+    classes = tuple(sorted({row.class_name for row in used}))
+    labels = torch.tensor([classes.index(row.class_name) for row in used])
+    names = tuple(row.file for row in used)
+    return PhotoFolder(ImageSet(images, labels, classes), names, alike(images), tuple(rows))
 
 
 def base_of(names: list[str]) -> str:
@@ -159,10 +164,10 @@ def refuse_splits(names: list[str], source: Path, base: str) -> None:
         )
 
 
-def _examine_all(files: list[File], base: str, size: int, progress: bool) -> tuple[list[Row], Tensor]:
-    """A row per file, and the photos of the rows with used True: uint8 (N, 3, size, size)."""
+def _examine_all(files: list[File], base: str, size: int, progress: bool) -> tuple[list[PhotoFile], Tensor]:
+    """A row per file, and the photos of the rows that are used: uint8 (N, 3, size, size)."""
     images = torch.empty((len(files), 3, size, size), dtype=torch.uint8)
-    rows: list[Row] = []
+    rows: list[PhotoFile] = []
     filled = 0
     with ThreadPoolExecutor(WORKERS) as pool:
         results = pool.map(lambda file: _examine(file, class_of(file[0], base), size), files)
@@ -174,42 +179,27 @@ def _examine_all(files: list[File], base: str, size: int, progress: bool) -> tup
     return rows, images[:filled]
 
 
-def _examine(file: File, class_name: str, size: int) -> tuple[Row, np.ndarray | None]:
+def _examine(file: File, class_name: str, size: int) -> tuple[PhotoFile, np.ndarray | None]:
     name, content_of = file
     # a name that is no valid text would break every later print
-    row = dict.fromkeys(COLUMNS, 0) | {"file": name.encode("utf-8", "replace").decode(), "class": class_name}
-    row |= {"used": False, "note": "not in a class folder"}
+    row = PhotoFile(name.encode("utf-8", "replace").decode(), class_name, Fate.OUTSIDE, ("not in a class folder",))
     if not class_name:
         return row, None
     try:
         content = content_of()
         pixels, facts = read_photo(content, size)
     except Unreadable as error:
-        return row | {"note": str(error)}, None
+        return row.left_out(Fate.UNREADABLE, str(error)), None
     except OSError as error:
-        return row | {"note": f"it cannot be opened ({error.strerror}); look at its permissions"}, None
-    digest = hashlib.sha256(content).digest()
-    return row | {"used": True, "digest": digest} | asdict(facts), pixels
+        reason = f"it cannot be opened ({error.strerror}); look at its permissions"
+        return row.left_out(Fate.UNREADABLE, reason), None
+    return row.read(facts, hashlib.sha256(content).digest()), pixels
 
 
-def _settle_copies(rows: list[Row]) -> None:
-    """Keep the first of equal files; keep none where they are in two classes."""
-    same = defaultdict(list)
-    for row in rows:
-        same[row["digest"]].append(row)
-    for first, *others in same.values():
-        if any(row["class"] != first["class"] for row in others):
-            first["used"] = False
-            first["note"] = f"{SAME} {others[0]['file']}; {UNSURE}"
-        for row in others:
-            row["used"] = False
-            row["note"] = f"{SAME} {first['file']}" + ("" if first["used"] else f"; {UNSURE}")
-
-
-def _refuse_too_few_classes(rows: list[Row], source: Path) -> None:
-    classes = sorted({row["class"] for row in rows if row["used"]})
+def _refuse_too_few_classes(rows: list[PhotoFile], source: Path) -> None:
+    classes = sorted({row.class_name for row in rows if row.used})
     if len(classes) < 2:
-        reasons = [f"{shown(row['file'])}: {row['note']}" for row in rows if not row["used"]][:3]
+        reasons = [f"{shown(row.file)}: {row.note}" for row in rows if not row.used][:3]
         raise ValueError(
             f"{source} has readable photos in {len(classes)} class folders ({', '.join(classes) or 'none'}), "
             f"and we need at least 2. {LAYOUT}" + "".join(f" {reason}." for reason in reasons)

@@ -1,33 +1,76 @@
 """What a learner should know about a folder of photos before training on it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-import pandas as pd
+from torch import Tensor
 
 from transfer_utils.own_photos.decode import shown
-from transfer_utils.own_photos.folders import SAME, PhotoFolder
+from transfer_utils.own_photos.files import Fate, PhotoFile
 
 FEW, ENOUGH, IMBALANCE, SHOWN = 10, 100, 3, 10
+COPIES = (Fate.COPY, Fate.TWO_CLASSES)
 
 
-def report(folder: PhotoFolder) -> str:
-    """What was found, in a few short lines: counts, what was left out and why, and how to split."""
-    files = folder.files
-    left_out = files[~files["used"]]
-    copies = left_out["note"].str.startswith(SAME)
-    counts = dict(files[files["used"]].groupby("class").size())
+@dataclass(frozen=True)
+class Findings:
+    """What was found in a folder.
+
+    counts: photos per class, by name. smallest, largest: by their pixels. alike: names of photos that look nearly the
+    same. notes: each note on a photo, with its number of photos, most frequent first. similar: names of classes that
+    differ only by capitals or spaces.
+    """
+
+    counts: dict[str, int]
+    smallest: PhotoFile
+    largest: PhotoFile
+    unusable: list[PhotoFile]
+    copies: list[PhotoFile]
+    alike: list[list[str]]
+    notes: list[tuple[str, int]]
+    similar: list[list[str]]
+
+
+def findings(rows: Sequence[PhotoFile], groups: Tensor) -> Findings:
+    """What a folder's files amount to; groups: int64, a number for each file that is used, equal for look-alikes."""
+    used, left_out = [row for row in rows if row.used], [row for row in rows if not row.used]
+    by_area = sorted(used, key=lambda row: row.width * row.height)
+    counts = dict(sorted(Counter(row.class_name for row in used).items()))
+    return Findings(
+        counts,
+        smallest=by_area[0],
+        largest=by_area[-1],
+        unusable=[row for row in left_out if row.fate not in COPIES],
+        copies=[row for row in left_out if row.fate in COPIES],
+        alike=_several((group, row.file) for row, group in zip(used, groups.tolist(), strict=True)),
+        notes=Counter(note for row in used for note in row.notes).most_common(),
+        similar=_several((name.casefold().strip(), name) for name in counts),
+    )
+
+
+def _several(pairs: Iterable[tuple[object, str]]) -> list[list[str]]:
+    """The names that share a key with another name, by key, in the order of their first one."""
+    members = defaultdict(list)
+    for key, name in pairs:
+        members[key].append(name)
+    return [names for names in members.values() if len(names) > 1]
+
+
+def in_words(found: Findings) -> str:
+    """The findings in a few short lines: counts, what was left out and why, and how to split."""
+    photos, left_out = sum(found.counts.values()), len(found.unusable) + len(found.copies)
     lines = [
-        f"{_many(len(folder.names), 'photo')} in {len(counts)} classes; {_many(len(left_out), 'file')} left out.",
-        "Photos per class: " + ", ".join(f"{shown(name)} {number}" for name, number in counts.items()) + ".",
-        _sizes(files[files["used"]]),
-        *_balance(counts),
-        *_listing("could not be used", left_out[~copies]),
-        *_listing("left out because the same file is there already", left_out[copies]),
-        *_look_alikes(folder),
-        *_notes(files[files["used"]]["note"]),
-        *_similar_class_names(counts),
-        _advice(counts),
+        f"{_many(photos, 'photo')} in {len(found.counts)} classes; {_many(left_out, 'file')} left out.",
+        "Photos per class: " + ", ".join(f"{shown(name)} {count}" for name, count in found.counts.items()) + ".",
+        f"Sizes: {_size(found.smallest)} to {_size(found.largest)} pixels.",
+        *_balance(found.counts),
+        *_listing("could not be used", found.unusable),
+        *_listing("left out because the same file is there already", found.copies),
+        *_look_alikes(found.alike),
+        *(f"{_many(number, 'photo')}: {note}." for note, number in found.notes),
+        *_similar(found.similar),
+        _advice(found.counts),
     ]
     return "\n".join(lines)
 
@@ -36,10 +79,8 @@ def _many(number: int, word: str) -> str:
     return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
-def _sizes(used: pd.DataFrame) -> str:
-    by_area = used.iloc[(used["width"] * used["height"]).argsort(kind="stable")]
-    small, large = by_area.iloc[0], by_area.iloc[-1]
-    return f"Sizes: {small.width} x {small.height} to {large.width} x {large.height} pixels."
+def _size(row: PhotoFile) -> str:
+    return f"{row.width} x {row.height}"
 
 
 def _balance(counts: dict[str, int]) -> list[str]:
@@ -57,38 +98,26 @@ def _balance(counts: dict[str, int]) -> list[str]:
     return lines
 
 
-def _listing(what: str, rows: pd.DataFrame) -> list[str]:
-    if rows.empty:
+def _listing(what: str, rows: Sequence[PhotoFile]) -> list[str]:
+    if not rows:
         return []
-    lines = [f"  {shown(file)}: {shown(note)}" for file, note in zip(rows["file"], rows["note"], strict=True)]
-    more = [f"  and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
-    return [f"{_many(len(lines), 'file')} {what}:", *lines[:SHOWN], *more]
+    lines = [f"  {shown(row.file)}: {shown(row.note)}" for row in rows[:SHOWN]]
+    more = [f"  and {len(rows) - SHOWN} more"] if len(rows) > SHOWN else []
+    return [f"{_many(len(rows), 'file')} {what}:", *lines, *more]
 
 
-def _look_alikes(folder: PhotoFolder) -> list[str]:
-    members = defaultdict(list)
-    for name, group in zip(folder.names, folder.groups.tolist(), strict=True):
-        members[group].append(shown(name))
-    groups = [names for names in members.values() if len(names) > 1]
-    if not groups:
+def _look_alikes(alike: Sequence[Sequence[str]]) -> list[str]:
+    if not alike:
         return []
-    first = " and ".join(groups[0][:2])
-    return [f"{sum(map(len, groups))} photos look nearly like another, such as {first}; they stay together in a split."]
+    first = " and ".join(map(shown, alike[0][:2]))
+    return [f"{sum(map(len, alike))} photos look nearly like another, such as {first}; they stay together in a split."]
 
 
-def _notes(notes: pd.Series) -> list[str]:
-    counts = Counter(note for joined in notes for note in joined.split("; ") if note)
-    return [f"{_many(number, 'photo')}: {note}." for note, number in counts.most_common()]
-
-
-def _similar_class_names(counts: Iterable[str]) -> list[str]:
-    similar = defaultdict(list)
-    for name in counts:
-        similar[name.casefold().strip()].append(repr(name))
+def _similar(similar: Sequence[Sequence[str]]) -> list[str]:
     return [
-        f"The classes {' and '.join(names)} differ only by capitals or spaces; merge them if they are one class."
-        for names in similar.values()
-        if len(names) > 1
+        f"The classes {' and '.join(map(repr, names))} differ only by capitals or spaces; merge them if they are one "
+        "class."
+        for names in similar
     ]
 
 

@@ -1,6 +1,5 @@
-"""What a stranger needs to know about a trained network, written from the run that made it."""
+"""A classifier as a folder that can be sent: plain files with checksums, and none that can run."""
 
-import datetime
 import hashlib
 import json
 import math
@@ -16,11 +15,10 @@ from safetensors.torch import load as parse
 from safetensors.torch import save as serialise
 from torch import Tensor
 
-from transfer_utils import backbones, stats
+from transfer_utils import backbones
 from transfer_utils.backbones import StagedModel
 from transfer_utils.own_photos.classifiers import Classifier
-from transfer_utils.own_photos.folders import SIZES, PhotoFolder
-from transfer_utils.stats import cell, model_card, often_confused
+from transfer_utils.own_photos.folders import SIZES
 
 SETTINGS, NETWORK, MEMORY = "classifier.json", "network.safetensors", "memory.safetensors"
 CARD, SUMS = "README.md", "SHA256SUMS"
@@ -28,32 +26,8 @@ CHECKED = (SETTINGS, NETWORK, MEMORY, CARD)
 AGAIN = "Copy the whole folder anew, or train and save again."
 
 
-def folder_card(folder: PhotoFolder, logits: Tensor, backbone: str) -> str:
-    """The card of a classifier for a learner's folder, with its cross-validated logits (N, classes)."""
-    photos, predicted = folder.photos, logits.argmax(1)
-    per_class = stats.per_class(photos.labels, predicted, photos.classes)
-    facts = {
-        "Classes": ", ".join(map(cell, photos.classes)),
-        "Photos": f"{len(photos)}, seen as squares of {photos.images.shape[-1]} pixels from their middle",
-        "Network": f"{backbone} with ImageNet weights, frozen; a linear probe as its head",
-        "Made on": f"{datetime.date.today()}, torch {torch.__version__}",
-    }
-    twins = len(photos) - len(folder.groups.unique())
-    limits = [
-        often_confused(stats.confusion(photos.labels, predicted, photos.classes)),
-        "Whatever it is shown, it answers with one of its classes. `unlike` marks photos far from all that it knows.",
-        "It was judged on photos from the same folder. Photos from another camera, place or season may be harder.",
-        "`memory.safetensors` holds a summary of each training photo. Treat it as you would treat the photos.",
-    ]
-    if twins:
-        limits.append(f"{twins} of its photos are near-copies of others, which makes the intervals too narrow.")
-    judged = "photos of the folder, each judged by a probe that had not seen it (cross-validation)"
-    accuracy = stats.overall(photos.labels, predicted)
-    return model_card(" or ".join(photos.classes), facts, accuracy, judged, per_class, limits)
-
-
-def save(path: str | Path, classifier: Classifier, card: str) -> Path:
-    """Write the folder in one step: network, known features, classes, preprocessing, card (Markdown), checksums.
+def save(path: str | Path, classifier: Classifier) -> Path:
+    """Write the folder in one step: network, known features, classes, preprocessing, card, checksums.
 
     A model that was saved there before is replaced. ValueError for a place where that cannot be done.
     """
@@ -63,7 +37,7 @@ def save(path: str | Path, classifier: Classifier, card: str) -> Path:
     old = fresh.with_name(f"{fresh.name}.old")
     try:
         fresh.chmod(0o755)  # a temporary folder is for its owner alone
-        for name, content in _files(classifier, card).items():
+        for name, content in _files(classifier).items():
             (fresh / name).write_bytes(content)
         if target.exists():
             os.replace(target, old)
@@ -104,7 +78,8 @@ def load(path: str | Path) -> Classifier:
     sums = _sums(folder)
     contents = {name: _checked(folder, name, sums) for name in CHECKED}
     try:
-        return _classifier(json.loads(contents[SETTINGS]), parse(contents[NETWORK]), parse(contents[MEMORY])["known"])
+        weights, known = parse(contents[NETWORK]), parse(contents[MEMORY])["known"]
+        return _classifier(json.loads(contents[SETTINGS]), weights, known, contents[CARD].decode())
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise ValueError(
             f"{folder} has whole files, but is not a model that this version of the course can read "
@@ -112,7 +87,7 @@ def load(path: str | Path) -> Classifier:
         ) from error
 
 
-def _classifier(settings: dict[str, Any], weights: dict[str, Tensor], known: Tensor) -> Classifier:
+def _classifier(settings: dict[str, Any], weights: dict[str, Tensor], known: Tensor, card: str) -> Classifier:
     classes, size, limit = tuple(settings["classes"]), settings["size"], float(settings["limit"])
     if not isinstance(settings["classes"], list) or not all(isinstance(name, str) for name in classes):
         raise ValueError("its classes are no list of names")
@@ -126,16 +101,16 @@ def _classifier(settings: dict[str, Any], weights: dict[str, Tensor], known: Ten
         raise ValueError(f"it remembers features of shape {tuple(known.shape)}")
     if not known.isfinite().all():
         raise ValueError("it remembers features that are no numbers")
-    return Classifier(model.requires_grad_(False).eval(), classes, size, known, limit)
+    return Classifier(model.requires_grad_(False).eval(), classes, size, known, limit, card)
 
 
-def _files(classifier: Classifier, card: str) -> dict[str, bytes]:
+def _files(classifier: Classifier) -> dict[str, bytes]:
     tensors = {name: tensor.cpu().contiguous() for name, tensor in classifier.model.state_dict().items()}
     files = {
         SETTINGS: (json.dumps(_settings(classifier), indent=2) + "\n").encode(),
         NETWORK: serialise(tensors),
         MEMORY: serialise({"known": classifier.known.contiguous()}),
-        CARD: card.encode(),
+        CARD: classifier.card.encode(),
     }
     sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items())
     return {**files, SUMS: sums.encode()}

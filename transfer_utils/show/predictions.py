@@ -6,11 +6,12 @@ import pandas as pd
 from IPython.display import HTML
 
 from transfer_utils.show.figures import COLOURS, LINES, MARKERS, picture, plain
-from transfer_utils.stats import often_confused
+from transfer_utils.stats import Evaluation
 
 
-def confusion(table: pd.DataFrame) -> HTML:
-    """A confusion matrix as evaluation.confusion gives it: rows are the true classes, darker is a larger share."""
+def confusion(judged: Evaluation) -> HTML:
+    """The confusion matrix of some answers: rows are the true classes, darker is a larger share."""
+    table = judged.confusion
     shares = table.to_numpy() / table.to_numpy().sum(1, keepdims=True).clip(1)
     side = 0.55 * len(table) + 1.6
     figure, axes = plt.subplots(figsize=(side + 0.4, side), layout="constrained")
@@ -27,11 +28,12 @@ def confusion(table: pd.DataFrame) -> HTML:
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     right = "; ".join(f"{name} {table.loc[name, name]} of {table.loc[name].sum()}" for name in table.index)
-    return picture(figure, f"Confusion matrix. Recognised: {right}. {often_confused(table)}")
+    return picture(figure, f"Confusion matrix. Recognised: {right}. {judged.often_confused}")
 
 
-def reliability(lines: dict[str, pd.DataFrame]) -> HTML:
-    """Accuracy against confidence, as evaluation.reliability gives it, for each name; on the diagonal both agree."""
+def reliability(judged: dict[str, Evaluation]) -> HTML:
+    """Accuracy against confidence, a line for each name; on the diagonal both agree."""
+    lines = {name: answers.reliability for name, answers in judged.items()}
     figure, axes = plt.subplots(figsize=(5.6, 4.2), layout="constrained")
     axes.plot([0, 1], [0, 1], color="gray", lw=1, ls=":", label="as sure as right")
     for i, (name, part) in enumerate(lines.items()):

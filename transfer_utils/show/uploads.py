@@ -129,7 +129,7 @@ class Predictor(Receiver):
         return frame["sentence"]
 
     def _frame(self, name: str, photo: Tensor) -> Frame:
-        answer = own_photos.predict(self.classifier, photo[None]).iloc[0]
+        answer = self.classifier.predict(photo[None]).iloc[0]
         sentence = f"{name}: {answer['class']}, with a probability of {answer['probability']:.0%}."
         if answer["unlike"]:
             sentence += " But it is unlike the photos that this classifier was trained on, so check the answer."

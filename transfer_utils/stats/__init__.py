@@ -1,37 +1,22 @@
 """From runs to rows, from rows to intervals and verdicts."""
 
-from transfer_utils.stats.evaluation import (
-    calibration_error,
-    cell,
-    confusion,
-    model_card,
-    often_confused,
-    overall,
-    per_class,
-    reliability,
-    temperature,
-)
+from transfer_utils.stats.evaluation import Evaluation, cell, evaluate
 from transfer_utils.stats.intervals import Interval, Share, mean_interval, share_interval
 from transfer_utils.stats.rows import paired_difference, pareto, results, select, stack, summarise
 from transfer_utils.stats.sweeps import SEEDS, Row, failures, result_row, sweep
 
 __all__ = [
+    "Evaluation",
     "Interval",
     "Row",
     "SEEDS",
     "Share",
-    "calibration_error",
     "cell",
-    "confusion",
+    "evaluate",
     "failures",
     "mean_interval",
-    "model_card",
-    "often_confused",
-    "overall",
     "paired_difference",
     "pareto",
-    "per_class",
-    "reliability",
     "result_row",
     "results",
     "select",
@@ -39,5 +24,4 @@ __all__ = [
     "stack",
     "summarise",
     "sweep",
-    "temperature",
 ]

@@ -1,6 +1,7 @@
 """What a classifier confuses, how well it does on each class, and whether it knows how sure it may be."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -14,84 +15,117 @@ from transfer_utils.stats.intervals import Share, share_interval
 BINS = 10
 
 
-def confusion(labels: Tensor, predicted: Tensor, classes: Sequence[str]) -> pd.DataFrame:
-    """How many photos of each class (rows) were taken for which class (columns)."""
-    counts = torch.bincount(labels * len(classes) + predicted, minlength=len(classes) ** 2)
-    return pd.DataFrame(counts.view(len(classes), -1).numpy(), index=list(classes), columns=list(classes))
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Answers to photos whose classes are known, and what follows from them: logits (N, C), labels (N,), C names."""
+
+    logits: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+
+    @property
+    def predicted(self) -> Tensor:
+        """The answer to each photo, int64 (N,)."""
+        return self.logits.argmax(1)
+
+    @property
+    def accuracy(self) -> Share:
+        """The share of all photos that was recognised, with its interval."""
+        return _share(self.predicted == self.labels)
+
+    @property
+    def confusion(self) -> pd.DataFrame:
+        """How many photos of each class (rows) were taken for which class (columns)."""
+        names = list(self.classes)
+        counts = torch.bincount(self.labels * len(names) + self.predicted, minlength=len(names) ** 2)
+        return pd.DataFrame(counts.view(len(names), -1).numpy(), index=names, columns=names)
+
+    @property
+    def per_class(self) -> dict[str, Share]:
+        """The share of each class's photos that was recognised, with its interval; no photos, no entry."""
+        right = self.predicted == self.labels
+        members = {name: self.labels == i for i, name in enumerate(self.classes)}
+        return {name: _share(right[part]) for name, part in members.items() if part.any()}
+
+    @property
+    def often_confused(self) -> str:
+        """The most frequent mistake in words."""
+        table = self.confusion
+        wrong = table.stack()
+        wrong = wrong[[true != taken for true, taken in wrong.index]]
+        if not wrong.any():
+            return "No photo was mistaken for another class."
+        true, taken = wrong.idxmax()
+        of_all = f"{wrong.max()} of {table.loc[true].sum()} photos of {true}"
+        return f"Its most frequent mistake: {of_all} were taken for {taken}."
+
+    @property
+    def reliability(self) -> pd.DataFrame:
+        """One line per tenth of confidence that holds photos: mean confidence, accuracy with its interval, photos.
+
+        Source: Guo and others 2017, https://arxiv.org/abs/1706.04599
+        """
+        confidence, right = self.logits.softmax(1).amax(1), self.predicted == self.labels
+        place = (confidence * BINS).long().clamp(max=BINS - 1)
+        lines = []
+        for i in place.unique().tolist():
+            share = _share(right[place == i])
+            lines.append({"confidence": confidence[place == i].mean().item(), "accuracy": share.mean})
+            lines[-1] |= {"low": share.low, "high": share.high, "photos": share.n}
+        return pd.DataFrame(lines)
+
+    @property
+    def calibration_error(self) -> float:
+        """The gap between confidence and accuracy, averaged over photos in tenths of confidence: 0 is calibrated.
+
+        Source: Naeini and others 2015, https://doi.org/10.1609/aaai.v29i1.9602
+        """
+        lines = self.reliability
+        return float(np.average((lines["confidence"] - lines["accuracy"]).abs(), weights=lines["photos"]))
+
+    @property
+    def temperature(self) -> float:
+        """The number to divide logits by, so that their cross-entropy on these photos is smallest: above 1, less sure.
+
+        The photos must be ones that did not train the network: it is too often right on those. However good the
+        answers, the aim is no more confidence than (n + 1) / (n + 2) for n photos (Platt 1999): with all of them right
+        it would grow without end. Source: https://arxiv.org/abs/1706.04599
+        """
+        count, classes = self.logits.shape
+        doubt = classes / ((classes - 1) * (count + 2))
+        logits = self.logits.double()
+
+        def loss(logarithm: float) -> float:
+            return cross_entropy(logits / np.exp(logarithm), self.labels, label_smoothing=doubt).item()
+
+        return float(np.exp(minimize_scalar(loss, bounds=(-4, 4)).x))
+
+    def card(self, name: str, facts: Mapping[str, object], judged_on: str, limits: Sequence[str]) -> str:
+        """A model card in Markdown: facts, accuracy over all and by class, what the model must not be used for.
+
+        judged_on: which photos these are. Source: Mitchell and others 2019, Model Cards for Model Reporting,
+        https://arxiv.org/abs/1810.03993
+        """
+        shares = self.per_class.items()
+        lines = [f"# {cell(name)}", "", *(f"- **{key}**: {value}" for key, value in facts.items()), ""]
+        lines += ["## How good it is", "", f"Accuracy on {judged_on}: {self.accuracy}.", ""]
+        lines += ["| class | recognised | 95 % interval | photos |", "|---|---|---|---|"]
+        lines += [f"| {cell(c)} | {s.mean:.0%} | {s.low:.0%} to {s.high:.0%} | {s.n} |" for c, s in shares]
+        lines += ["", "## What it does not know", "", *(f"- {limit}" for limit in limits), ""]
+        return "\n".join(lines)
 
 
-def overall(labels: Tensor, predicted: Tensor) -> Share:
-    """The share of all photos that was recognised, with its interval."""
-    return share_interval(int((labels == predicted).sum()), len(labels))
+def evaluate(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> Evaluation:
+    """Judge logits (N, C) by the labels (N,), which are positions in the C classes.
 
-
-def per_class(labels: Tensor, predicted: Tensor, classes: Sequence[str]) -> dict[str, Share]:
-    """The share of each class's photos that was recognised, with its interval; a class without photos is left out."""
-    right = labels == predicted
-    members = {name: labels == i for i, name in enumerate(classes)}
-    return {name: share_interval(int(right[m].sum()), int(m.sum())) for name, m in members.items() if m.any()}
-
-
-def reliability(logits: Tensor, labels: Tensor) -> pd.DataFrame:
-    """One line per tenth of confidence that holds photos: mean confidence, accuracy with its interval, photos.
-
-    logits: (N, C). Source: Guo and others 2017, https://arxiv.org/abs/1706.04599
+    ValueError for no photos, shapes that do not fit each other, or a label that is no position.
     """
-    confidence, predicted = logits.softmax(1).max(1)
-    place = (confidence * BINS).long().clamp(max=BINS - 1)
-    lines = []
-    for i in place.unique().tolist():
-        right = (predicted == labels)[place == i]
-        share = share_interval(int(right.sum()), len(right))
-        lines.append({"confidence": confidence[place == i].mean().item(), "accuracy": share.mean, "low": share.low})
-        lines[-1] |= {"high": share.high, "photos": share.n}
-    return pd.DataFrame(lines)
-
-
-def calibration_error(logits: Tensor, labels: Tensor) -> float:
-    """The gap between confidence and accuracy, averaged over photos in tenths of confidence: 0 is calibrated.
-
-    Source: Naeini and others 2015, https://doi.org/10.1609/aaai.v29i1.9602
-    """
-    lines = reliability(logits, labels)
-    return float(np.average((lines["confidence"] - lines["accuracy"]).abs(), weights=lines["photos"]))
-
-
-def temperature(logits: Tensor, labels: Tensor) -> float:
-    """The number to divide logits by, so that their cross-entropy on these photos is smallest: above 1, less sure.
-
-    The photos must be ones that did not train the network: it is too often right on those. However good the answers,
-    the aim is no more confidence than (n + 1) / (n + 2) for n photos (Platt 1999): with all of them right it would grow
-    without end. Source: https://arxiv.org/abs/1706.04599
-    """
-    count, classes = logits.shape
-    doubt = classes / ((classes - 1) * (count + 2))
-
-    def loss(logarithm: float) -> float:
-        return cross_entropy(logits.double() / np.exp(logarithm), labels, label_smoothing=doubt).item()
-
-    return float(np.exp(minimize_scalar(loss, bounds=(-4, 4)).x))
-
-
-def model_card(
-    name: str,
-    facts: Mapping[str, object],
-    accuracy: Share,
-    judged_on: str,
-    per_class: Mapping[str, Share],
-    limits: Sequence[str],
-) -> str:
-    """A model card in Markdown: facts, accuracy with its interval, accuracy by class, what it must not be used for.
-
-    judged_on: which photos the accuracy is measured on. Source: Mitchell and others 2019, Model Cards for Model
-    Reporting, https://arxiv.org/abs/1810.03993
-    """
-    lines = [f"# {cell(name)}", "", *(f"- **{key}**: {value}" for key, value in facts.items()), ""]
-    lines += ["## How good it is", "", f"Accuracy on {judged_on}: {accuracy}.", ""]
-    lines += ["| class | recognised | 95 % interval | photos |", "|---|---|---|---|"]
-    lines += [f"| {cell(c)} | {s.mean:.0%} | {s.low:.0%} to {s.high:.0%} | {s.n} |" for c, s in per_class.items()]
-    lines += ["", "## What it does not know", "", *(f"- {limit}" for limit in limits), ""]
-    return "\n".join(lines)
+    shapes = f"evaluate() got logits {tuple(logits.shape)}, labels {tuple(labels.shape)} and {len(classes)} classes"
+    if not len(labels) or logits.shape != (len(labels), len(classes)) or labels.ndim != 1:
+        raise ValueError(f"{shapes}; it needs logits (photos, classes) and one label for each of at least one photo.")
+    if labels.is_floating_point() or not 0 <= int(labels.min()) <= int(labels.max()) < len(classes):
+        raise ValueError(f"{shapes}; each label must be a whole number from 0 to {len(classes) - 1}.")
+    return Evaluation(logits, labels, tuple(classes))
 
 
 def cell(name: str) -> str:
@@ -99,13 +133,6 @@ def cell(name: str) -> str:
     return " ".join(name.split()).replace("|", "\\|")
 
 
-def often_confused(table: pd.DataFrame) -> str:
-    """The most frequent mistake of a confusion matrix (rows: true classes) in words."""
-    wrong = table.stack()
-    wrong = wrong[[true != taken for true, taken in wrong.index]]
-    if not wrong.any():
-        return "No photo was mistaken for another class."
-    true, taken = wrong.idxmax()
-    return (
-        f"Its most frequent mistake: {wrong.max()} of {table.loc[true].sum()} photos of {true} were taken for {taken}."
-    )
+def _share(right: Tensor) -> Share:
+    """The share of True in a bool tensor (N,), with its interval."""
+    return share_interval(int(right.sum()), len(right))
