@@ -465,8 +465,8 @@ show.label_curve(stats.select(panel, target="vehicles"), chance=1 / 2)
 for target in TARGETS:
     for size in course.EPOCHS[course.IMAGENET]:
         of = stats.select(panel, target=target, per_class=size)
-        probe = stats.paired_difference(of, "linear probe", "scratch")
-        tuned = stats.paired_difference(of, "head, then full", "linear probe")
+        probe = stats.difference(of, "linear probe", "scratch")
+        tuned = stats.difference(of, "head, then full", "linear probe")
         print(f"{target}, {size} per class: probe minus scratch twin: {probe}, {probe.verdict}")
         print(f"{target}, {size} per class: head, then full, minus probe: {tuned}, {tuned.verdict}")
 

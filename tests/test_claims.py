@@ -54,7 +54,7 @@ def test_frozen_imagenet_features_on_few_photos(first, per_class, least):
 @pytest.mark.parametrize("per_class", [10, 50])
 @pytest.mark.parametrize("baseline", ["probe, random weights", "scratch", "scratch until flat"])
 def test_scratch_stays_far_below(first, per_class, baseline):
-    assert stats.paired_difference(first, "probe", baseline, per_class=per_class).low > 0.25
+    assert stats.difference(stats.select(first, per_class=per_class), "probe", baseline).low > 0.25
 
 
 def test_scratch_at_50_stays_below_the_probe_at_10(first):
@@ -76,36 +76,36 @@ def test_rows_are_measured_not_made_up(first):
 
 
 def test_fine_tuning_gains_at_20_per_class(pretraining):
-    gain = stats.paired_difference(pretraining, "fine-tuned", "scratch", per_class=20)
+    gain = stats.difference(stats.select(pretraining, per_class=20), "fine-tuned", "scratch")
     assert gain.mean >= 0.05
     assert gain.low > 0
 
 
 def test_ten_times_the_epochs_do_not_save_scratch(pretraining):
-    assert stats.paired_difference(pretraining, "fine-tuned", "scratch, 10x epochs", per_class=20).low > 0
+    assert stats.difference(stats.select(pretraining, per_class=20), "fine-tuned", "scratch, 10x epochs").low > 0
 
 
 def test_fine_tuning_gains_at_every_size(pretraining):
     for per_class in (5, 20, 100):
-        assert stats.paired_difference(pretraining, "fine-tuned", "scratch", per_class=per_class).low > 0
+        assert stats.difference(stats.select(pretraining, per_class=per_class), "fine-tuned", "scratch").low > 0
 
 
 def test_pretrained_features_help_with_new_classes_without_training(pretraining):
-    assert stats.paired_difference(pretraining, "probe", "probe, random weights", per_class=20).low > 0
+    assert stats.difference(stats.select(pretraining, per_class=20), "probe", "probe, random weights").low > 0
 
 
 @pytest.mark.parametrize("per_class", [20, 100])
 def test_fine_tuning_adds_to_the_probe(pretraining, per_class):
-    assert stats.paired_difference(pretraining, "fine-tuned", "probe", per_class=per_class).low > 0
+    assert stats.difference(stats.select(pretraining, per_class=per_class), "fine-tuned", "probe").low > 0
 
 
 def test_at_five_per_class_probe_and_fine_tuning_cannot_be_told_apart(pretraining):
-    difference = stats.paired_difference(pretraining, "fine-tuned", "probe", per_class=5)
+    difference = stats.difference(stats.select(pretraining, per_class=5), "fine-tuned", "probe")
     assert difference.low < 0 < difference.high
 
 
 def test_at_a_hundred_per_class_a_probe_is_no_better_than_scratch(pretraining):
-    assert stats.paired_difference(pretraining, "probe", "scratch", per_class=100).low < 0
+    assert stats.difference(stats.select(pretraining, per_class=100), "probe", "scratch").low < 0
 
 
 # --- lesson 02
@@ -113,8 +113,8 @@ def test_at_a_hundred_per_class_a_probe_is_no_better_than_scratch(pretraining):
 
 @pytest.mark.parametrize("per_class", lesson02.PROBE_SIZES)
 def test_frozen_features_beat_raw_pixels_everywhere(stages, per_class):
-    rows = stages.rename(columns={"stage": "method"})
-    assert stats.paired_difference(rows, "neck", "pixels", per_class=per_class).low > 0
+    here = stats.select(stages, per_class=per_class)
+    assert stats.difference(here, {"stage": "neck"}, {"stage": "pixels"}).low > 0
 
 
 def test_a_few_photos_with_features_beat_many_with_pixels(stages):
@@ -129,23 +129,20 @@ def test_late_stages_beat_early_ones_at_50(stages):
 
 @pytest.mark.parametrize("per_class", lesson02.PROBE_SIZES)
 def test_the_neck_is_never_the_better_choice(stages, per_class):
-    difference = stats.paired_difference(
-        stages.rename(columns={"stage": "method"}), "stage7", "neck", per_class=per_class
-    )
+    difference = stats.difference(stats.select(stages, per_class=per_class), {"stage": "stage7"}, {"stage": "neck"})
     assert difference.mean > 0
     assert difference.high > 0
 
 
 def test_stage_7_is_ahead_of_the_neck_at_some_sizes_and_not_at_all(stages):
-    rows = stages.rename(columns={"stage": "method"})
-    low = [stats.paired_difference(rows, "stage7", "neck", per_class=size).low for size in (1, 10, 50, 100)]
+    sizes = [stats.select(stages, per_class=size) for size in (1, 10, 50, 100)]
+    low = [stats.difference(rows, {"stage": "stage7"}, {"stage": "neck"}).low for rows in sizes]
     assert min(low) < 0 < max(low)
 
 
 @pytest.mark.parametrize("stage", ["stem", "stage1"])
 def test_the_first_stages_give_no_more_than_pixels(stages, stage):
-    difference = stats.paired_difference(stages.rename(columns={"stage": "method"}), stage, "pixels", per_class=50)
-    assert difference.high < 0
+    assert stats.difference(stats.select(stages, per_class=50), {"stage": stage}, {"stage": "pixels"}).high < 0
 
 
 def test_accuracy_hardly_changes_after_stage_6(stages):
@@ -180,19 +177,19 @@ def test_test_photos_were_read_for_the_rate_that_is_best_on_valid(tuning):
 
 
 def test_scratch_is_worse_and_no_pretrained_way_can_be_told_from_full_at_20(judged):
-    assert stats.paired_difference(judged, "scratch", "full", per_class=20).verdict == "less"
+    assert stats.difference(stats.select(judged, per_class=20), "scratch", "full").verdict == "less"
     for method in {*MOVING, "head only"} - {"full"}:
-        assert stats.paired_difference(judged, method, "full", per_class=20).verdict == "cannot tell", method
+        assert stats.difference(stats.select(judged, per_class=20), method, "full").verdict == "cannot tell", method
 
 
 def verdicts(rows, method, rival, value="test", sizes=(5, 20, 100)):
-    return [stats.paired_difference(rows, method, rival, value, per_class=size).verdict for size in sizes]
+    return [stats.difference(stats.select(rows, per_class=size), method, rival, value).verdict for size in sizes]
 
 
 def test_discriminative_rates_show_a_sign_at_5_only(judged):
     """Against one rate for all layers, the best of seven on valid photos."""
     assert verdicts(judged, "full, head 10x", "full") == ["more", "cannot tell", "cannot tell"]
-    assert stats.paired_difference(judged, "full, head 10x", "full", per_class=5).low < 0.01
+    assert stats.difference(stats.select(judged, per_class=5), "full, head 10x", "full").low < 0.01
 
 
 def test_the_head_alone_is_behind_at_100_and_the_last_stage_is_not(judged):
@@ -200,13 +197,11 @@ def test_the_head_alone_is_behind_at_100_and_the_last_stage_is_not(judged):
     assert verdicts(judged, "last stage", "full") == ["cannot tell"] * 3
 
 
-def test_a_rate_that_is_too_high_leaves_nothing_of_pretraining(tuning, judged):
-    def valid(method, **where):
-        return stats.select(tuning, method=method, per_class=20, **where).set_index("seed")["valid"]
-
-    chosen = stats.select(judged, method="scratch", per_class=20).set_index("seed")["valid"]
-    assert stats.mean_interval(valid("full", rate=0.1) - chosen).verdict == "less"
-    assert stats.mean_interval(valid("full", rate=0.1) - valid("scratch", rate=0.1)).verdict == "cannot tell"
+def test_a_rate_that_is_too_high_leaves_nothing_of_pretraining(tuning):
+    marked = stats.select(tuning, per_class=20).assign(chosen=tuning["test"].notna())
+    fastest, chosen = {"method": "full", "rate": 0.1}, {"method": "scratch", "chosen": True}
+    assert stats.difference(marked, fastest, chosen, "valid").verdict == "less"
+    assert stats.difference(marked, fastest, {"method": "scratch", "rate": 0.1}, "valid").verdict == "cannot tell"
 
 
 def test_too_high_a_rate_costs_more_than_any_choice_among_the_pretrained_ways(tuning, judged):
@@ -220,13 +215,13 @@ def test_too_high_a_rate_costs_more_than_any_choice_among_the_pretrained_ways(tu
 
 def test_against_overfitting_every_mean_is_higher_and_no_interval_says_so(judged):
     for way in ("full", "full, decay x100", "full, head 10x", "last stage", "head only"):
-        difference = stats.paired_difference(judged, way, "full, no augmentation", per_class=5)
+        difference = stats.difference(stats.select(judged, per_class=5), way, "full, no augmentation")
         assert difference.mean > 0, way
         assert difference.verdict == "cannot tell", way
 
 
 def test_a_hundred_times_the_decay_changes_next_to_nothing(judged):
-    difference = stats.paired_difference(judged, "full, decay x100", "full", per_class=5)
+    difference = stats.difference(stats.select(judged, per_class=5), "full, decay x100", "full")
     assert max(abs(difference.low), abs(difference.high)) < 0.015
 
 
@@ -478,10 +473,10 @@ def test_the_imagenet_network_gains_most_and_loses_when_all_of_it_moves(runs, tr
     for target in ("vehicles", "animals"):
         for size in course.EPOCHS[course.IMAGENET]:
             of = stats.select(panel, target=target, per_class=size)
-            gain = stats.paired_difference(of, "linear probe", "scratch")
+            gain = stats.difference(of, "linear probe", "scratch")
             assert gain.low > 0
             assert gain.mean > course.gain(tradeoff, "both", target, "full", size).mean
-            assert stats.paired_difference(of, "head, then full", "linear probe").high < 0
+            assert stats.difference(of, "head, then full", "linear probe").high < 0
     trained = panel[panel["method"] != "linear probe"]
     largest = {method: max(grid.RATES[course.IMAGENET, method]) for method in ("scratch", "head, then full")}
     assert (trained["rate"] == trained["method"].map(largest)).mean() > 0.5
@@ -512,14 +507,14 @@ def test_three_stored_rows_come_out_again(runs):
 @pytest.mark.parametrize("per_class", [20, 50])
 def test_moving_statistics_end_below_the_frozen_network(per_class):
     rows = stats.results("lesson05")
-    assert stats.paired_difference(rows, "fine-tuned, statistics move", "frozen", per_class=per_class).high < 0
-    assert stats.paired_difference(rows, "fine-tuned", "frozen", per_class=per_class).low > 0
+    assert stats.difference(stats.select(rows, per_class=per_class), "fine-tuned, statistics move", "frozen").high < 0
+    assert stats.difference(stats.select(rows, per_class=per_class), "fine-tuned", "frozen").low > 0
 
 
 def test_of_the_other_parts_one_is_worth_a_little_and_one_cannot_be_told():
     rows = stats.results("lesson05")
     head, rate = (
-        stats.paired_difference(rows, f"fine-tuned, {part}", "fine-tuned", per_class=20)
+        stats.difference(stats.select(rows, per_class=20), f"fine-tuned, {part}", "fine-tuned")
         for part in ("random head", "one rate")
     )
     assert -0.005 < head.high < 0
@@ -585,7 +580,7 @@ def test_scattered_copies_promise_too_much(per_class):
 @pytest.mark.parametrize("per_class", [10, 40])
 def test_views_gain_nothing_that_the_rows_can_show(per_class):
     rows = stats.select(stats.results("lesson07"), per_class=per_class)
-    assert stats.paired_difference(rows, "photos and views", "photos", value="accuracy").verdict == "cannot tell"
+    assert stats.difference(rows, "photos and views", "photos", value="accuracy").verdict == "cannot tell"
 
 
 def test_a_warning_is_rare_on_ordinary_photos_and_misses_many_strangers():

@@ -12,7 +12,7 @@ from transfer_utils.stats.evaluation import (
     temperature,
 )
 from transfer_utils.stats.intervals import Interval, Share, mean_interval, share_interval
-from transfer_utils.stats.rows import paired_difference, pareto, results, select, stack, summarise
+from transfer_utils.stats.rows import difference, paired, pareto, results, select, stack, summarise
 from transfer_utils.stats.sweeps import SEEDS, Row, failures, result_row, sweep
 
 __all__ = [
@@ -23,12 +23,13 @@ __all__ = [
     "calibration_error",
     "cell",
     "confusion",
+    "difference",
     "failures",
     "mean_interval",
     "model_card",
     "often_confused",
     "overall",
-    "paired_difference",
+    "paired",
     "pareto",
     "per_class",
     "reliability",
