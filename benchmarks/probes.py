@@ -15,16 +15,17 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from transfer_utils import course, training
+from transfer_utils import training
+from transfer_utils.course import grid
 from transfer_utils.data import TARGETS, splits
 
-SIZES = course.PROBE_SIZES[course.COURSE]
+SIZES = grid.PROBE_SIZES[grid.COURSE]
 DRAWS = 5
 
 
 def main() -> None:
     train, valid, _ = splits(TARGETS["animals"])
-    model = course.start(course.COURSE, "both", 0, len(train.classes))
+    model = grid.start(grid.COURSE, "both", 0, len(train.classes))
     bank, seen = (training.extract(model, photos, 32, cache=False) for photos in (train, valid))
     compare(bank, train.labels, seen, valid.labels, tuple(np.logspace(-3, 1, 25).tolist()))
     compare(bank, train.labels, seen, valid.labels, training.PENALTIES)

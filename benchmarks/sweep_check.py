@@ -11,7 +11,8 @@ import sys
 import pandas as pd
 from joblib import Parallel, delayed
 
-from transfer_utils import course, stats
+from transfer_utils import stats
+from transfer_utils.course import grid
 
 MOST = 0.02
 
@@ -21,8 +22,8 @@ def deviation(row: dict) -> dict:
     import torch
 
     torch.set_num_threads(1)
-    again = course.again(row)
-    return {**{key: row[key] for key in course.KEYS}, **{n: again[n] - row[n] for n in ("valid", "test")}}
+    again = grid.again(row)
+    return {**{key: row[key] for key in grid.KEYS}, **{n: again[n] - row[n] for n in ("valid", "test")}}
 
 
 def main(count: int) -> None:

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from transfer_utils import course
-from transfer_utils.stats import sweep
+from transfer_utils import course, stats
+from transfer_utils.course import grid
 
-MEASURED = ["seconds", "peak_mb", "looks"]  # what may differ between two calls of one run
 LEAST = 60  # seconds that the sweep must take with one worker, for the start of the workers not to count
 
 
@@ -21,14 +20,16 @@ def timed(jobs: list[dict], workers: int, backend: str = "loky") -> tuple[float,
     """Seconds and rows of a sweep from nothing."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        rows = sweep(Path(folder) / "bench.csv", course.trained, jobs, workers, backend)
-        return time.perf_counter() - started, rows.drop(columns=MEASURED)
+        rows = stats.sweep(Path(folder) / "bench.csv", course.trained, jobs, workers, backend)
+        took = time.perf_counter() - started
+    # What may differ between two calls of one run is left out.
+    return took, rows.drop(columns=["peak_mb", *rows.filter(like="seconds")])
 
 
 def main() -> None:
-    wanted = pd.DataFrame(course.training_jobs()).query("seed == 0 and per_class == 20 and target == 'animals'")
-    jobs = wanted[wanted["method"].isin(["full", "scratch", "last stage"])].to_dict("records")
-    jobs = [job for job in jobs if job["network"] == course.COURSE]
+    here = stats.select(stats.results("sweep"), network=grid.COURSE, target="animals", per_class=20, seed=0)
+    wanted = here[here["method"].isin(["full", "scratch", "last stage"])]
+    jobs = wanted[[*grid.KEYS, "rate"]].to_dict("records")
     one, first = timed(jobs, 1)
     two, second = timed(jobs, 2)
     again, _ = timed(jobs, 1)

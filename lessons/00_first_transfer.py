@@ -164,7 +164,7 @@ show.intervals(at_10, "accuracy with 10 photos per class", mine if run.comparabl
 
 # %%
 for baseline in ("probe, random weights", "scratch", "scratch until flat"):
-    gain = stats.paired_difference(rows, "probe", baseline, per_class=10)
+    gain = stats.difference(stats.select(rows, per_class=10), "probe", baseline)
     print(f"pretrained probe minus {baseline}: {gain}")
 
 # %% [markdown]

@@ -204,7 +204,7 @@ for title, bank in banks.items():
 
 # %%
 rows = stats.results("lesson01")
-gain = stats.paired_difference(rows, "probe", "probe, random weights", per_class=20)
+gain = stats.difference(stats.select(rows, per_class=20), "probe", "probe, random weights")
 print(f"a probe on pretrained features minus one on random features: {gain}")
 
 # %% [markdown]
@@ -290,7 +290,7 @@ show.intervals(at_20, "accuracy with 20 photos per class", None if run.quick els
 
 # %%
 for baseline in ("probe", "scratch", "scratch, 10x epochs"):
-    gain = stats.paired_difference(rows, "fine-tuned", baseline, per_class=20)
+    gain = stats.difference(stats.select(rows, per_class=20), "fine-tuned", baseline)
     print(f"20 photos per class, fine-tuned minus {baseline}: {gain}")
 
 # %%

@@ -18,6 +18,7 @@ home = None  # a folder of your own for downloads, features and models, such as 
 # %%
 import time
 
+import pandas as pd
 import torch
 
 from transfer_utils import backbones, course, data, show, stats, training
@@ -99,10 +100,11 @@ curves = rows[rows["stage"].isin(["neck", "pixels"])].rename(columns={"stage": "
 curves = curves.replace({"method": {"neck": "frozen features", "pixels": "raw pixels"}})
 scratch = stats.results("lesson00").query("method.str.startswith('scratch')")
 ours = {"our probe": (10, accuracy)} if run.comparable else None
-show.label_curve(stats.stack(curves, scratch), mine=ours, chance=0.1)
+both = pd.concat([curves, scratch], join="inner", ignore_index=True)
+show.label_curve(both, mine=ours, chance=0.1)
 
 # %%
-gain = stats.paired_difference(curves, "frozen features", "raw pixels", per_class=10)
+gain = stats.difference(stats.select(curves, per_class=10), "frozen features", "raw pixels")
 print(f"frozen features minus raw pixels at 10 photos per class: {gain}")
 
 # %% [markdown]
@@ -127,9 +129,8 @@ show.intervals(at_50, "valid accuracy of a probe on each stage, 50 photos per cl
 # stages before it. Is it behind? We ask the test photos about stage 7 and the neck, with our question fixed beforehand.
 
 # %%
-as_methods = rows.rename(columns={"stage": "method"})
 for size in (1, 10, 50, 100):
-    difference = stats.paired_difference(as_methods, "stage7", "neck", per_class=size)
+    difference = stats.difference(stats.select(rows, per_class=size), {"stage": "stage7"}, {"stage": "neck"})
     print(f"stage 7 minus neck, {size} photos per class: {difference}")
 
 # %% [markdown]

@@ -247,7 +247,7 @@ show.intervals(at_20, "accuracy on test photos, 20 photos per class", mine=ours 
 
 # %%
 for method in [name for name in at_20 if name != "full"]:
-    difference = stats.paired_difference(of_20, method, "full")
+    difference = stats.difference(of_20, method, "full")
     print(f"{method:<20} minus full: {difference}, {difference.verdict}")
 
 # %% [markdown]
@@ -265,7 +265,7 @@ show.label_curve(judged[judged["method"].isin(shown)])
 # %%
 for method in ("head only", "last stage", "full, head 10x"):
     for size in (5, 20, 100):
-        difference = stats.paired_difference(judged, method, "full", per_class=size)
+        difference = stats.difference(stats.select(judged, per_class=size), method, "full")
         print(f"{method} minus full, {size} photos per class: {difference}, {difference.verdict}")
 
 # %% [markdown]
@@ -313,11 +313,10 @@ at_rates = stats.select(rows[rows["method"].isin(shown[:-1])], per_class=20)
 show.label_curve(at_rates, value="valid", x="rate", mine=point, chance=1 / 3)
 
 # %%
-fastest = stats.select(rows, method="full", per_class=20, rate=1e-1).set_index("seed")["valid"]
-chosen = stats.select(of_20, method="scratch").set_index("seed")["valid"]
-fast_scratch = stats.select(rows, method="scratch", per_class=20, rate=1e-1).set_index("seed")["valid"]
-too_fast = stats.mean_interval(fastest - chosen)
-same_rate = stats.mean_interval(fastest - fast_scratch)
+marked = stats.select(rows, per_class=20).assign(chosen=rows["test"].notna())
+fastest = {"method": "full", "rate": 0.1}
+too_fast = stats.difference(marked, fastest, {"method": "scratch", "chosen": True}, "valid")
+same_rate = stats.difference(marked, fastest, {"method": "scratch", "rate": 0.1}, "valid")
 print(f"pretrained at rate 0.1, minus scratch at its best rate: {too_fast}, {too_fast.verdict}")
 print(f"pretrained at rate 0.1, minus scratch at rate 0.1: {same_rate}, {same_rate.verdict}")
 
@@ -375,7 +374,7 @@ show.intervals(at_5, "accuracy on test photos, 5 photos per class")
 
 # %%
 for way in ways[1:]:
-    difference = stats.paired_difference(judged, way, "full, no augmentation", per_class=5)
+    difference = stats.difference(stats.select(judged, per_class=5), way, "full, no augmentation")
     print(f"{way:<18} minus no augmentation: {difference}, {difference.verdict}")
 
 # %% [markdown]
@@ -410,7 +409,7 @@ show.intervals(forgotten, "source accuracy lost (share of test photos), 20 photo
 # %%
 for size in (20, 100):
     for method in ("last stage", "full, head 10x", "gradual unfreezing", "head, then full"):
-        difference = stats.paired_difference(judged, method, "full", "forgotten", per_class=size)
+        difference = stats.difference(stats.select(judged, per_class=size), method, "full", "forgotten")
         print(f"lost by {method} minus lost by full, {size} per class: {difference}, {difference.verdict}")
 
 # %% [markdown]
@@ -444,14 +443,14 @@ show.grid(table, "accuracy on test photos, 20 photos per class, with half the 95
 corrupted = judged[list(data.CORRUPTIONS)].mean(axis=1)
 judged = judged.assign(corrupted=corrupted, lost=judged["test"] - corrupted)
 for size in (5, 20, 100):
-    difference = stats.paired_difference(judged, "head, then full", "full", "corrupted", per_class=size)
+    difference = stats.difference(stats.select(judged, per_class=size), "head, then full", "full", "corrupted")
     print(f"head, then full minus full, corrupted, {size} per class: {difference}, {difference.verdict}")
 
 # %%
 for size in (5, 20, 100):
-    difference = stats.paired_difference(judged, "full", "scratch", "lost", per_class=size)
+    difference = stats.difference(stats.select(judged, per_class=size), "full", "scratch", "lost")
     print(f"lost to corruption by full minus by scratch, {size} per class: {difference}, {difference.verdict}")
-remaining = stats.paired_difference(judged, "full", "scratch", "corrupted", per_class=100)
+remaining = stats.difference(stats.select(judged, per_class=100), "full", "scratch", "corrupted")
 print(f"full minus scratch, corrupted, 100 per class: {remaining}, {remaining.verdict}")
 
 # %% [markdown]
@@ -471,7 +470,7 @@ course.self_test("03", None, None, None)
 course.self_test("03", "b", "b", "a")
 
 # %% tags=["result"]
-gain = stats.paired_difference(judged, "full", "scratch", per_class=20)
+gain = stats.difference(stats.select(judged, per_class=20), "full", "scratch")
 run.result(full_20=ours["full"], gain_20=gain, too_fast=too_fast, frozen_loss=frozen_loss, drift=len(drift))
 
 # %% [markdown]

@@ -23,8 +23,6 @@ from pathlib import Path
 import pandas as pd
 
 from transfer_utils import backbones, course, show, stats
-from transfer_utils.data import SOURCES, TARGETS
-from transfer_utils.stats import sweep
 
 run = course.settings(profile, quick, home)
 print(run)
@@ -52,25 +50,26 @@ print(run)
 rows = stats.results("sweep")
 kept = course.chosen(rows)
 print(f"{len(rows)} runs, of which the valid photos chose {len(kept)}")
-ours, imagenet = (stats.select(kept, network=network) for network in (course.COURSE, course.IMAGENET))
-ours[[*course.KEYS[1:], "rate", "penalty", "valid", "test"]].sample(5, random_state=0)
+ours, imagenet = (stats.select(kept, network=network) for network in ("course_resnet", "efficientnet_lite0"))
+settings = list(rows.columns[:7])
+ours[[*settings[1:], "penalty", "valid", "test"]].sample(5, random_state=0)
 
 # %% [markdown]
 # ### A slice of it, now
 #
-# The table was made by `sweep`: it takes a function and a list of jobs, hands the jobs to worker processes, and appends
-# each row as it comes. We run a few of its jobs: ship or truck with five photos per class, pretrained on *vehicles* and
-# from scratch.
+# The table was made by `stats.sweep`: it takes a function and a list of jobs, hands the jobs to worker processes, and
+# appends each row as it comes. We run a few of its jobs: ship or truck with five photos per class, pretrained on
+# *vehicles* and from scratch. A job is what stands in a row's first seven columns, its settings.
 
 # %%
-wanted = pd.DataFrame(course.training_jobs()).query("target == 'vehicles' and per_class == 5 and seed == 0")
-wanted = wanted[(wanted["method"] == "scratch") | (wanted["source"] + wanted["method"] == "vehiclesfull")]
-jobs = stats.select(wanted, network=course.COURSE).to_dict("records")[:: 3 if run.quick else 1]
+here = stats.select(rows, network="course_resnet", target="vehicles", per_class=5, seed=0)
+wanted = here.query("method == 'scratch' or (source == 'vehicles' and method == 'full')")
+jobs = wanted[settings].to_dict("records")[:: 3 if run.quick else 1]
 print(len(jobs), "jobs, the first one:", jobs[0])
 
 # %%
 mine = Path(tempfile.mkdtemp()) / "mine.csv"
-slice_of_it = sweep(mine, course.trained, jobs, workers=2)
+slice_of_it = stats.sweep(mine, course.trained, jobs, workers=2)
 slice_of_it[["source", "rate", "valid", "test", "seconds", "flops", "memory_mb"]]
 
 # %% [markdown]
@@ -78,7 +77,7 @@ slice_of_it[["source", "rate", "valid", "test", "seconds", "flops", "memory_mb"]
 # runs.
 
 # %%
-again = sweep(mine, course.trained, jobs, workers=2)
+again = stats.sweep(mine, course.trained, jobs, workers=2)
 assert again.equals(slice_of_it)
 print("new runs:", len(again) - len(slice_of_it))  # NBVAL_CHECK_OUTPUT
 
@@ -87,24 +86,33 @@ print("new runs:", len(again) - len(slice_of_it))  # NBVAL_CHECK_OUTPUT
 # grow during training.
 
 # %%
-both_tables = slice_of_it.merge(rows, on=[*course.KEYS, "rate"], suffixes=("", "_stored"))
+both_tables = slice_of_it.merge(rows, on=settings, suffixes=("", "_stored"))
 off = (both_tables["valid"] - both_tables["valid_stored"]).abs()
 print(f"{len(both_tables)} rows compared; mean deviation of valid accuracy {off.mean():.1%}, largest {off.max():.1%}")
 
 # %% [markdown]
 # ## Where it pays
 #
-# The **gain** is accuracy on test photos minus that of the same network from scratch, on the same draw. Below it is in
-# points, with half its 95 % interval, for full fine-tuning. In brackets: the interval holds zero, so five draws cannot
-# tell. **Guess first:** in which corner is the largest gain?
+# The **gain** is accuracy on test photos minus that of the same network from scratch, on the same draw.
+# `stats.difference` computes it: from the rows of one side it subtracts those of the other, seed by seed. A side is named
+# by what stands in its columns, or, in short, by its method. Below, the gain of full fine-tuning is in points, with half
+# its 95 % interval. In brackets: the interval holds zero, so five draws cannot tell. **Guess first:** in which corner is
+# the largest gain?
+
 
 # %%
-sizes = list(course.EPOCHS[course.COURSE])
+def gain(source, target, method, per_class, over="scratch"):
+    here = stats.select(ours, target=target, per_class=per_class)
+    return stats.difference(here, {"source": source, "method": method}, over)
+
+
+# %%
+sources, targets = ["vehicles", "animals", "both_small", "both"], list(ours["target"].unique())
+sizes = sorted(stats.select(ours, method="full")["per_class"].unique())
 
 
 def gains(target, method, over="scratch"):
-    cells = [(source, size) for source in SOURCES for size in sizes]
-    return {(s, f"{n} per class"): course.gain(ours, s, target, method, n, over=over) for s, n in cells}
+    return {(s, f"{n} per class"): gain(s, target, method, n, over) for s in sources for n in sizes}
 
 
 # %%
@@ -140,9 +148,9 @@ show.grid(
 # ### Exercise 4.1: your own gain
 #
 # Write `my_gain(rows, source, target, method, per_class)`: the mean over the seeds of the difference in `test` between
-# that method and scratch. Pair them by seed. Hint: `stats.select(rows, source=source, ...)` gives the rows, and
-# `.set_index("seed")["test"]` lets pandas subtract seed from seed. Scratch has `source="scratch"` and
-# `method="scratch"`. Try it on `ours`.
+# that method and scratch. Pair them by seed yourself, without `stats.difference`. Hint: `stats.select(rows,
+# source=source, ...)` gives the rows, and `.set_index("seed")["test"]` lets pandas subtract seed from seed. Scratch has
+# `source="scratch"` and `method="scratch"`. Try it on `ours`.
 
 
 # %% tags=["exercise"]
@@ -180,11 +188,9 @@ def lines(source, target):
 show.label_curve(lines("animals", "animals"), chance=1 / 3)
 
 # %%
-pairs = [(source, target) for target in TARGETS for source in SOURCES]
+pairs = [(source, target) for target in targets for source in sources]
 probes = {
-    (f"{s} to {t}", f"{n} per class"): course.gain(ours, s, t, "linear probe", n, over="scratch, longer")
-    for s, t in pairs
-    for n in sizes
+    (f"{s} to {t}", f"{n} per class"): gain(s, t, "linear probe", n, "scratch, longer") for s, t in pairs for n in sizes
 }
 show.grid(probes, "linear probe minus scratch with 5x the epochs", gains=True)
 
@@ -198,7 +204,7 @@ show.grid(probes, "linear probe minus scratch with 5x the epochs", gains=True)
 
 # %%
 needed = {}
-for target in TARGETS:
+for target in targets:
     found, missed = course.photos_needed(ours, "both", target, "linear probe", per_class=10, over="scratch, longer")
     needed[target] = found
     print(f"{target}: {found.mean:.0f} [{found.low:.0f}, {found.high:.0f}] photos per class; never: {missed} of 5")
@@ -212,25 +218,25 @@ for target in TARGETS:
 # have the same number of photos.
 
 # %%
+crossed = ours[ours["source"].isin(targets)]  # a source has the name of the target that is like it
+crossed = crossed.assign(similar=crossed["source"] == crossed["target"])
+means = crossed.groupby(["method", "per_class", "similar", "seed"], as_index=False)["test"].mean()
+
+# %%
 for method in ("linear probe", "last stage", "full"):
     for size in sizes:
-        worth = course.interaction(ours, method, size)
+        here = stats.select(means, method=method, per_class=size)
+        worth = stats.difference(here, {"similar": True}, {"similar": False})
         print(f"{method}, {size} per class: the similar source is worth {worth}, {worth.verdict}")
 
 # %% [markdown]
-# Is it the same for both targets? The similar source has the same name as the target.
-
-
-# %%
-def minus(first, second, **where):
-    a, b = (stats.select(ours, source=s, **where).groupby("seed")["test"].mean() for s in (first, second))
-    return stats.mean_interval(a - b)
-
+# Is it the same for both targets?
 
 # %%
-for target, other in (("animals", "vehicles"), ("vehicles", "animals")):
+for target in targets:
     for size in sizes:
-        worth = minus(target, other, target=target, method="linear probe", per_class=size)
+        here = stats.select(crossed, target=target, method="linear probe", per_class=size)
+        worth = stats.difference(here, {"similar": True}, {"similar": False})
         print(f"probe on {target}, {size} per class: similar source minus the other: {worth}, {worth.verdict}")
 
 # %% [markdown]
@@ -238,12 +244,14 @@ for target, other in (("animals", "vehicles"), ("vehicles", "animals")):
 # source.
 
 # %%
+full = stats.select(ours, method="full").groupby(["source", "per_class", "seed"], as_index=False)["test"].mean()
 for size in sizes:
-    amount = minus("both", "both_small", method="full", per_class=size)
+    amount = stats.difference(stats.select(full, per_class=size), {"source": "both"}, {"source": "both_small"})
     print(f"full, {size} per class: both minus both_small: {amount}, {amount.verdict}")
-for target in TARGETS:
+for target in targets:
     for size in sizes:
-        amount = minus("both", target, target=target, method="linear probe", per_class=size)
+        here = stats.select(ours, target=target, method="linear probe", per_class=size)
+        amount = stats.difference(here, {"source": "both"}, {"source": target})
         print(f"probe on {target}, {size} per class: both minus the similar source: {amount}, {amount.verdict}")
 
 # %% [markdown]
@@ -313,17 +321,17 @@ print(f"'always both' picks it in {(best == 'both').sum()} of {len(best)}")
 # **Negative transfer** is a gain below zero: scratch would have been better. We look through all cells of the grid.
 
 # %%
-cells = [(s, t, m, n) for s in SOURCES for t in TARGETS for m in methods[2:] for n in sizes]
-found = {over: {cell: course.gain(ours, *cell, over=over) for cell in cells} for over in ("scratch", "scratch, longer")}
+cells = [(s, t, m, n) for s in sources for t in targets for m in methods[2:] for n in sizes]
+found = {over: {cell: gain(*cell, over) for cell in cells} for over in ("scratch", "scratch, longer")}
 for over, gains_found in found.items():
-    count = pd.Series([gain.verdict for gain in gains_found.values()]).value_counts()
+    count = pd.Series([worth.verdict for worth in gains_found.values()]).value_counts()
     print(f"over {over}: {count.to_dict()}; by chance alone about {0.025 * len(cells):.0f} in 'less'")
 
 # %%
 for over, gains_found in found.items():
-    for (source, target, method, size), gain in gains_found.items():
-        if gain.verdict == "less":
-            print(f"{method}, {source} to {target}, {size} per class, over {over}: {gain}")
+    for (source, target, method, size), worth in gains_found.items():
+        if worth.verdict == "less":
+            print(f"{method}, {source} to {target}, {size} per class, over {over}: {worth}")
 
 # %% [markdown]
 # **Takeaway.** Over scratch with as many steps, the few cells are one case: *vehicles*, frozen, on animals. As many would be
@@ -339,22 +347,21 @@ for over, gains_found in found.items():
 # one batch, computed as in lesson 3; for a probe, that of weights and stored features.
 
 # %%
-at_20 = course.advice(ours, "both", "animals", 20).set_index("method")
-memory = stats.select(ours, target="animals", per_class=20).groupby("method")["memory_mb"].first()
-shown = at_20.loc[list(course.METHODS_IN_ORDER)].assign(memory_mb=memory, tflops=at_20["flops"] / 1e12)[
-    ["mean", "low", "high", "seconds", "memory_mb", "tflops"]
-]
-shown.round(3)
+order = ["scratch", "scratch, longer", "linear probe", "last stage", "head, then full", "full"]
+at_20 = course.advice(ours, "both", "animals", 20).set_index("method").loc[order]
+here = stats.select(ours, target="animals", per_class=20)
+here = here[(here["source"] == "both") | here["method"].isin(order[:2])]
+memory = here.groupby("method")["memory_mb"].first()
+shown = at_20.assign(memory_mb=memory, tflops=at_20["flops"] / 1e12)
+shown[["mean", "low", "high", "seconds", "memory_mb", "tflops"]].round(3)
 
 # %% [markdown]
 # Seconds are medians of five, each on one thread while another run used the second core. The machine's pace changed between
 # runs, so we compare operations. A method is on the **Pareto front** when no other one is both cheaper and better.
 
 # %%
-points = {
-    name: (line["tflops"], stats.Interval(line["mean"], line["low"], line["high"], 5))
-    for name, line in shown.iterrows()
-}
+reached = {method: stats.mean_interval(stats.select(here, method=method)["test"]) for method in order}
+points = {method: (shown.loc[method, "tflops"], reached[method]) for method in order}
 show.tradeoff(points, "TFLOPs of one training, 20 photos per class of cat, deer and horse")
 
 # %% [markdown]
@@ -393,7 +400,7 @@ course.check("4.2", front)
 
 # %%
 saved = {}
-for target in TARGETS:
+for target in targets:
     for size in sizes:
         times, missed = course.work_saved(ours, "both", target, size)
         saved[target, size] = times
@@ -405,7 +412,7 @@ for target in TARGETS:
 
 # %%
 card = backbones.shipped_card("both")
-fresh = course.start(course.COURSE, "scratch", 0, len(card["classes"]))
+fresh = backbones.course_resnet(len(card["classes"]))
 paid = card["photos"] * card["recipe"]["epochs"] * backbones.step_flops(fresh, 32, 2) / 2
 spared = at_20.loc["scratch", "flops"] - at_20.loc["linear probe", "flops"]
 print(f"pretraining: {paid / 1e12:.0f} TFLOPs; a probe instead of scratch spares {spared / 1e12:.2f} at 20 per class")
@@ -429,16 +436,15 @@ at_100 = stats.select(seven[seven["method"].isin(compared)], per_class=100)
 show.label_curve(at_100, value="valid", x="rate", chance=1 / 3)
 
 # %%
-good = {}
+by_rate = at_100.pivot(index=["method", "seed"], columns="rate", values="valid")
+good = by_rate.ge(by_rate.max(axis=1) - 0.02, axis=0).sum(axis=1).rename("rates").reset_index()
 for method in compared:
-    by_rate = stats.select(at_100, method=method).pivot(index="seed", columns="rate", values="valid")
-    good[method] = (by_rate.ge(by_rate.max(axis=1) - 0.02, axis=0)).sum(axis=1)
-    count = stats.mean_interval(good[method])
+    count = stats.mean_interval(stats.select(good, method=method)["rates"])
     print(f"{method:<16} {count.mean:.1f} [{count.low:.1f}, {count.high:.1f}] of 7 rates are good enough")
 
 # %%
 for method in [name for name in compared if name != "full"]:
-    more = stats.mean_interval(good[method] - good["full"])
+    more = stats.difference(good, method, "full", "rates")
     print(f"{method:<16} minus full: {more.mean:+.1f} [{more.low:+.1f}, {more.high:+.1f}] rates, {more.verdict}")
 
 # %% [markdown]
@@ -455,18 +461,18 @@ for method in [name for name in compared if name != "full"]:
 
 # %%
 panel = imagenet[(imagenet["source"] == "imagenet") | (imagenet["method"] == "scratch")]
-panel = panel.sort_values("method", key=lambda names: names.map(course.METHODS_IN_ORDER.index))
+panel = panel.sort_values("method", key=lambda names: names.map(order.index))
 show.label_curve(stats.select(panel, target="animals"), chance=1 / 3)
 
 # %%
 show.label_curve(stats.select(panel, target="vehicles"), chance=1 / 2)
 
 # %%
-for target in TARGETS:
-    for size in course.EPOCHS[course.IMAGENET]:
+for target in targets:
+    for size in sorted(imagenet["per_class"].unique()):
         of = stats.select(panel, target=target, per_class=size)
-        probe = stats.paired_difference(of, "linear probe", "scratch")
-        tuned = stats.paired_difference(of, "head, then full", "linear probe")
+        probe = stats.difference(of, "linear probe", "scratch")
+        tuned = stats.difference(of, "head, then full", "linear probe")
         print(f"{target}, {size} per class: probe minus scratch twin: {probe}, {probe.verdict}")
         print(f"{target}, {size} per class: head, then full, minus probe: {tuned}, {tuned.verdict}")
 
@@ -509,8 +515,8 @@ pd.Series(picks).unstack(sort=False)
 # the gain of full fine-tuning at 20.
 
 # %%
-accuracy = {target: course.gain(ours, "both", target, "full", 20) for target in TARGETS}
-for target in TARGETS:
+accuracy = {target: gain("both", target, "full", 20) for target in targets}
+for target in targets:
     print(f"{target}: saves time: {'yes' if saved[target, 20].low > 1 else 'cannot tell'}")
     print(f"{target}: needs less data: {'yes' if needed[target].low > 10 else 'cannot tell'}")
     print(f"{target}: improves accuracy at 20 per class: {accuracy[target]}, {accuracy[target].verdict}")
@@ -518,12 +524,12 @@ for target in TARGETS:
 # %% [markdown]
 # ## Your own map, on more machines
 #
-# `sweep` needs a function that returns rows, and jobs. The function must be importable, so write it into a file. More
+# `stats.sweep` needs a function that returns rows, and jobs. The function must be importable, so write it into a file. More
 # cores? Say `workers=8`. A cluster? Install the course's extra `cluster`, and the same call runs on
 # [Ray](https://docs.ray.io):
 #
 # ```python
-# sweep(Path("mine.csv"), my_module.my_run, jobs, workers=64, backend="ray")
+# stats.sweep(Path("mine.csv"), my_module.my_run, jobs, workers=64, backend="ray")
 # ```
 #
 # The page `docs/cluster.md` shows how to point it at a cluster of your own. Rows are the same on either: each run depends on
@@ -546,7 +552,7 @@ run.result(
     full_gain_20=accuracy["animals"].mean,
     gain_20=accuracy["animals"],
     needed=needed["animals"],
-    hurts=sum(gain.verdict == "less" for gain in found["scratch"].values()),
+    hurts=sum(worth.verdict == "less" for worth in found["scratch"].values()),
     deviation=off.mean(),
 )
 
@@ -560,7 +566,7 @@ run.result(
 # - **Similarity** is worth most to a frozen backbone with few photos. A larger source that holds the similar one was never
 #   clearly worse.
 # - Give the baseline time before you believe a gain, and count the pretraining before you believe a saving.
-# - A measured map answers for its own photos. Make your own with `sweep`.
+# - A measured map answers for its own photos. Make your own with `stats.sweep`.
 #
 # ## References
 #

@@ -137,7 +137,7 @@ show.label_curve(both, mine=ours, chance=0.1)
 
 # %%
 for size in sorted(lines["per_class"].unique()):
-    gain = stats.paired_difference(lines, "fine-tuned", "frozen", per_class=size)
+    gain = stats.difference(stats.select(lines, per_class=size), "fine-tuned", "frozen")
     print(f"fine-tuned minus frozen, {size} photos per class: {gain}")
 
 # %% [markdown]
@@ -151,14 +151,14 @@ for size in sorted(lines["per_class"].unique()):
 
 # %%
 parts = [name for name in rows["method"].unique() if name.startswith("fine-tuned,")]
-lost = {name: stats.paired_difference(rows, name, "fine-tuned", per_class=20) for name in parts}
+lost = {name: stats.difference(stats.select(rows, per_class=20), name, "fine-tuned") for name in parts}
 show.intervals(lost, "difference to the whole recipe, 20 photos per class")
 
 # %%
 for name, difference in lost.items():
     print(f"{name}: {difference}: {difference.verdict}")
 for size in (50, 20):
-    moving = stats.paired_difference(rows, "fine-tuned, statistics move", "frozen", per_class=size)
+    moving = stats.difference(stats.select(rows, per_class=size), "fine-tuned, statistics move", "frozen")
     print(f"statistics move, minus the frozen network, {size} photos per class: {moving}")
 
 # %% [markdown]

@@ -195,7 +195,7 @@ print(f"found {found:.0%} of the copies, which are shifted by up to an eighth of
 
 # %%
 for size, part in rows.groupby("per_class"):
-    gain = stats.paired_difference(part, "photos and views", "photos", value="accuracy")
+    gain = stats.difference(part, "photos and views", "photos", value="accuracy")
     print(f"views minus no views on new photos, {size} photos per class: {gain} ({gain.verdict})")
 
 # %% [markdown]

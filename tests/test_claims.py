@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from runs import lesson02, lesson03, lesson05, similarity
+from runs import lesson02, lesson03, lesson05, similarity, sweep
 from transfer_utils import course, data, stats
 from transfer_utils.course import grid
 from transfer_utils.stats import SEEDS
@@ -54,7 +54,7 @@ def test_frozen_imagenet_features_on_few_photos(first, per_class, least):
 @pytest.mark.parametrize("per_class", [10, 50])
 @pytest.mark.parametrize("baseline", ["probe, random weights", "scratch", "scratch until flat"])
 def test_scratch_stays_far_below(first, per_class, baseline):
-    assert stats.paired_difference(first, "probe", baseline, per_class=per_class).low > 0.25
+    assert stats.difference(stats.select(first, per_class=per_class), "probe", baseline).low > 0.25
 
 
 def test_scratch_at_50_stays_below_the_probe_at_10(first):
@@ -76,36 +76,36 @@ def test_rows_are_measured_not_made_up(first):
 
 
 def test_fine_tuning_gains_at_20_per_class(pretraining):
-    gain = stats.paired_difference(pretraining, "fine-tuned", "scratch", per_class=20)
+    gain = stats.difference(stats.select(pretraining, per_class=20), "fine-tuned", "scratch")
     assert gain.mean >= 0.05
     assert gain.low > 0
 
 
 def test_ten_times_the_epochs_do_not_save_scratch(pretraining):
-    assert stats.paired_difference(pretraining, "fine-tuned", "scratch, 10x epochs", per_class=20).low > 0
+    assert stats.difference(stats.select(pretraining, per_class=20), "fine-tuned", "scratch, 10x epochs").low > 0
 
 
 def test_fine_tuning_gains_at_every_size(pretraining):
     for per_class in (5, 20, 100):
-        assert stats.paired_difference(pretraining, "fine-tuned", "scratch", per_class=per_class).low > 0
+        assert stats.difference(stats.select(pretraining, per_class=per_class), "fine-tuned", "scratch").low > 0
 
 
 def test_pretrained_features_help_with_new_classes_without_training(pretraining):
-    assert stats.paired_difference(pretraining, "probe", "probe, random weights", per_class=20).low > 0
+    assert stats.difference(stats.select(pretraining, per_class=20), "probe", "probe, random weights").low > 0
 
 
 @pytest.mark.parametrize("per_class", [20, 100])
 def test_fine_tuning_adds_to_the_probe(pretraining, per_class):
-    assert stats.paired_difference(pretraining, "fine-tuned", "probe", per_class=per_class).low > 0
+    assert stats.difference(stats.select(pretraining, per_class=per_class), "fine-tuned", "probe").low > 0
 
 
 def test_at_five_per_class_probe_and_fine_tuning_cannot_be_told_apart(pretraining):
-    difference = stats.paired_difference(pretraining, "fine-tuned", "probe", per_class=5)
+    difference = stats.difference(stats.select(pretraining, per_class=5), "fine-tuned", "probe")
     assert difference.low < 0 < difference.high
 
 
 def test_at_a_hundred_per_class_a_probe_is_no_better_than_scratch(pretraining):
-    assert stats.paired_difference(pretraining, "probe", "scratch", per_class=100).low < 0
+    assert stats.difference(stats.select(pretraining, per_class=100), "probe", "scratch").low < 0
 
 
 # --- lesson 02
@@ -113,8 +113,8 @@ def test_at_a_hundred_per_class_a_probe_is_no_better_than_scratch(pretraining):
 
 @pytest.mark.parametrize("per_class", lesson02.PROBE_SIZES)
 def test_frozen_features_beat_raw_pixels_everywhere(stages, per_class):
-    rows = stages.rename(columns={"stage": "method"})
-    assert stats.paired_difference(rows, "neck", "pixels", per_class=per_class).low > 0
+    here = stats.select(stages, per_class=per_class)
+    assert stats.difference(here, {"stage": "neck"}, {"stage": "pixels"}).low > 0
 
 
 def test_a_few_photos_with_features_beat_many_with_pixels(stages):
@@ -129,23 +129,20 @@ def test_late_stages_beat_early_ones_at_50(stages):
 
 @pytest.mark.parametrize("per_class", lesson02.PROBE_SIZES)
 def test_the_neck_is_never_the_better_choice(stages, per_class):
-    difference = stats.paired_difference(
-        stages.rename(columns={"stage": "method"}), "stage7", "neck", per_class=per_class
-    )
+    difference = stats.difference(stats.select(stages, per_class=per_class), {"stage": "stage7"}, {"stage": "neck"})
     assert difference.mean > 0
     assert difference.high > 0
 
 
 def test_stage_7_is_ahead_of_the_neck_at_some_sizes_and_not_at_all(stages):
-    rows = stages.rename(columns={"stage": "method"})
-    low = [stats.paired_difference(rows, "stage7", "neck", per_class=size).low for size in (1, 10, 50, 100)]
+    sizes = [stats.select(stages, per_class=size) for size in (1, 10, 50, 100)]
+    low = [stats.difference(rows, {"stage": "stage7"}, {"stage": "neck"}).low for rows in sizes]
     assert min(low) < 0 < max(low)
 
 
 @pytest.mark.parametrize("stage", ["stem", "stage1"])
 def test_the_first_stages_give_no_more_than_pixels(stages, stage):
-    difference = stats.paired_difference(stages.rename(columns={"stage": "method"}), stage, "pixels", per_class=50)
-    assert difference.high < 0
+    assert stats.difference(stats.select(stages, per_class=50), {"stage": stage}, {"stage": "pixels"}).high < 0
 
 
 def test_accuracy_hardly_changes_after_stage_6(stages):
@@ -180,19 +177,19 @@ def test_test_photos_were_read_for_the_rate_that_is_best_on_valid(tuning):
 
 
 def test_scratch_is_worse_and_no_pretrained_way_can_be_told_from_full_at_20(judged):
-    assert stats.paired_difference(judged, "scratch", "full", per_class=20).verdict == "less"
+    assert stats.difference(stats.select(judged, per_class=20), "scratch", "full").verdict == "less"
     for method in {*MOVING, "head only"} - {"full"}:
-        assert stats.paired_difference(judged, method, "full", per_class=20).verdict == "cannot tell", method
+        assert stats.difference(stats.select(judged, per_class=20), method, "full").verdict == "cannot tell", method
 
 
 def verdicts(rows, method, rival, value="test", sizes=(5, 20, 100)):
-    return [stats.paired_difference(rows, method, rival, value, per_class=size).verdict for size in sizes]
+    return [stats.difference(stats.select(rows, per_class=size), method, rival, value).verdict for size in sizes]
 
 
 def test_discriminative_rates_show_a_sign_at_5_only(judged):
     """Against one rate for all layers, the best of seven on valid photos."""
     assert verdicts(judged, "full, head 10x", "full") == ["more", "cannot tell", "cannot tell"]
-    assert stats.paired_difference(judged, "full, head 10x", "full", per_class=5).low < 0.01
+    assert stats.difference(stats.select(judged, per_class=5), "full, head 10x", "full").low < 0.01
 
 
 def test_the_head_alone_is_behind_at_100_and_the_last_stage_is_not(judged):
@@ -200,13 +197,11 @@ def test_the_head_alone_is_behind_at_100_and_the_last_stage_is_not(judged):
     assert verdicts(judged, "last stage", "full") == ["cannot tell"] * 3
 
 
-def test_a_rate_that_is_too_high_leaves_nothing_of_pretraining(tuning, judged):
-    def valid(method, **where):
-        return stats.select(tuning, method=method, per_class=20, **where).set_index("seed")["valid"]
-
-    chosen = stats.select(judged, method="scratch", per_class=20).set_index("seed")["valid"]
-    assert stats.mean_interval(valid("full", rate=0.1) - chosen).verdict == "less"
-    assert stats.mean_interval(valid("full", rate=0.1) - valid("scratch", rate=0.1)).verdict == "cannot tell"
+def test_a_rate_that_is_too_high_leaves_nothing_of_pretraining(tuning):
+    marked = stats.select(tuning, per_class=20).assign(chosen=tuning["test"].notna())
+    fastest, chosen = {"method": "full", "rate": 0.1}, {"method": "scratch", "chosen": True}
+    assert stats.difference(marked, fastest, chosen, "valid").verdict == "less"
+    assert stats.difference(marked, fastest, {"method": "scratch", "rate": 0.1}, "valid").verdict == "cannot tell"
 
 
 def test_too_high_a_rate_costs_more_than_any_choice_among_the_pretrained_ways(tuning, judged):
@@ -220,13 +215,13 @@ def test_too_high_a_rate_costs_more_than_any_choice_among_the_pretrained_ways(tu
 
 def test_against_overfitting_every_mean_is_higher_and_no_interval_says_so(judged):
     for way in ("full", "full, decay x100", "full, head 10x", "last stage", "head only"):
-        difference = stats.paired_difference(judged, way, "full, no augmentation", per_class=5)
+        difference = stats.difference(stats.select(judged, per_class=5), way, "full, no augmentation")
         assert difference.mean > 0, way
         assert difference.verdict == "cannot tell", way
 
 
 def test_a_hundred_times_the_decay_changes_next_to_nothing(judged):
-    difference = stats.paired_difference(judged, "full, decay x100", "full", per_class=5)
+    difference = stats.difference(stats.select(judged, per_class=5), "full, decay x100", "full")
     assert max(abs(difference.low), abs(difference.high)) < 0.015
 
 
@@ -279,25 +274,30 @@ def runs():
 @pytest.fixture(scope="module")
 def tradeoff(runs):
     """The chosen runs of the course's own network."""
-    return stats.select(course.chosen(runs), network=course.COURSE)
+    return stats.select(course.chosen(runs), network=grid.COURSE)
+
+
+def gain(rows, source, target, method, per_class, over="scratch"):
+    here = stats.select(rows, target=target, per_class=per_class)
+    return stats.difference(here, {"source": source, "method": method}, over)
 
 
 def gain_verdicts(rows, sources, target, method, sizes, over="scratch"):
-    return {course.gain(rows, source, target, method, size, over=over).verdict for source in sources for size in sizes}
+    return {gain(rows, source, target, method, size, over).verdict for source in sources for size in sizes}
 
 
-SIZES = tuple(course.EPOCHS[course.COURSE])
+SIZES = tuple(grid.EPOCHS[grid.COURSE])
 SMALL = ("vehicles", "animals", "both_small")  # the sources of 3,400 photos
 
 
 def test_the_stored_grid_is_the_one_that_the_jobs_describe(runs):
     trained = runs[runs["method"] != "linear probe"]
-    jobs = pd.DataFrame(course.training_jobs())
+    jobs = pd.DataFrame(sweep.training_jobs())
     assert len(jobs.merge(trained, on=list(jobs))) == len(jobs) == len(trained)
     probed = runs[runs["method"] == "linear probe"]
-    assert len(probed) == sum(len(course.PROBE_SIZES[job["network"]]) for job in course.probe_jobs())
+    assert len(probed) == sum(len(grid.PROBE_SIZES[job["network"]]) for job in sweep.probe_jobs())
     assert len(runs) >= 800
-    for _, rows in course.chosen(runs).groupby([key for key in course.KEYS if key != "seed"]):
+    for _, rows in course.chosen(runs).groupby([key for key in grid.KEYS if key != "seed"]):
         assert sorted(rows["seed"]) == list(SEEDS)
 
 
@@ -326,19 +326,19 @@ def test_sentence_2_transfer_needs_less_data(tradeoff, target):
 
 @pytest.mark.parametrize("target", ["vehicles", "animals"])
 def test_sentence_3_transfer_improves_accuracy(tradeoff, target):
-    assert course.gain(tradeoff, "both", target, "full", 20).low > 0
+    assert gain(tradeoff, "both", target, "full", 20).low > 0
 
 
 def test_there_is_a_setting_where_transfer_hurts(tradeoff):
     """Frozen features from vehicles on animals."""
-    assert course.gain(tradeoff, "vehicles", "animals", "linear probe", 100).high < 0
+    assert gain(tradeoff, "vehicles", "animals", "linear probe", 100).high < 0
     less = {
         (source, target, method)
         for source in (*SMALL, "both")
         for target in ("vehicles", "animals")
         for method in ("linear probe", "last stage", "full")
         for size in SIZES
-        if course.gain(tradeoff, source, target, method, size).verdict == "less"
+        if gain(tradeoff, source, target, method, size).verdict == "less"
     }
     assert less == {("vehicles", "animals", "linear probe")}
 
@@ -351,7 +351,7 @@ def test_full_fine_tuning_is_never_clearly_behind(tradeoff):
 
 def test_gains_shrink_with_photos_for_vehicles_and_grow_for_animals(tradeoff):
     def means(target):
-        return [course.gain(tradeoff, "both", target, "full", size).mean for size in SIZES]
+        return [gain(tradeoff, "both", target, "full", size).mean for size in SIZES]
 
     assert means("vehicles") == sorted(means("vehicles"), reverse=True)
     assert means("animals") == sorted(means("animals"))
@@ -360,7 +360,7 @@ def test_gains_shrink_with_photos_for_vehicles_and_grow_for_animals(tradeoff):
 def test_from_20_on_the_source_with_most_photos_gains_most(tradeoff):
     for target in ("vehicles", "animals"):
         for size in (20, 100, 500):
-            means = {s: course.gain(tradeoff, s, target, "full", size).mean for s in (*SMALL, "both")}
+            means = {s: gain(tradeoff, s, target, "full", size).mean for s in (*SMALL, "both")}
             assert max(means, key=means.get) == "both"
 
 
@@ -368,23 +368,20 @@ def test_with_time_scratch_catches_up_with_the_small_sources_at_500(tradeoff):
     for target in ("vehicles", "animals"):
         assert gain_verdicts(tradeoff, SMALL, target, "full", [500], "scratch, longer") == {"cannot tell"}
         assert gain_verdicts(tradeoff, ["both"], target, "full", SIZES, "scratch, longer") == {"more"}
-        assert course.gain(tradeoff, "scratch", target, "scratch, longer", 500).low > 0
-        assert course.gain(tradeoff, "scratch", target, "scratch, longer", 20).verdict == "cannot tell"
+        assert gain(tradeoff, "scratch", target, "scratch, longer", 500).low > 0
+        assert gain(tradeoff, "scratch", target, "scratch, longer", 20).verdict == "cannot tell"
 
 
 def probe_minus_scratch_with_time(rows, source):
-    gains = [course.gain(rows, source, "animals", "linear probe", size, over="scratch, longer") for size in SIZES]
-    return [gain.verdict for gain in gains]
+    return [gain(rows, source, "animals", "linear probe", size, "scratch, longer").verdict for size in SIZES]
 
 
 def test_where_the_lines_of_a_frozen_backbone_and_scratch_cross(tradeoff):
     assert probe_minus_scratch_with_time(tradeoff, "animals") == ["more", "more", "cannot tell", "less"]
     assert probe_minus_scratch_with_time(tradeoff, "vehicles") == ["cannot tell", "less", "less", "less"]
     assert probe_minus_scratch_with_time(tradeoff, "both")[-1] == "less"
-    turned = [
-        course.gain(tradeoff, "animals", "vehicles", "linear probe", size, over="scratch, longer") for size in SIZES
-    ]
-    assert [gain.verdict for gain in turned] == ["more", "more", "more", "less"]
+    turned = [gain(tradeoff, "animals", "vehicles", "linear probe", size, "scratch, longer") for size in SIZES]
+    assert [found.verdict for found in turned] == ["more", "more", "more", "less"]
 
 
 def test_with_time_whatever_is_frozen_loses_at_500_nearly_always(tradeoff):
@@ -394,7 +391,7 @@ def test_with_time_whatever_is_frozen_loses_at_500_nearly_always(tradeoff):
         for target in ("vehicles", "animals")
         for method in ("linear probe", "last stage", "full")
         for size in SIZES
-        if course.gain(tradeoff, source, target, method, size, over="scratch, longer").verdict == "less"
+        if gain(tradeoff, source, target, method, size, over="scratch, longer").verdict == "less"
     }
     assert not any(method == "full" for _, _, method, _ in less)
     assert {case[:3] for case in less if case[3] < 500} == {("vehicles", "animals", "linear probe")}
@@ -403,16 +400,25 @@ def test_with_time_whatever_is_frozen_loses_at_500_nearly_always(tradeoff):
     }
 
 
+def interaction(rows, method, per_class):
+    """What the similar source gives more than the other one, mean over both targets, which have the sources' names."""
+    crossed = stats.select(rows[rows["source"].isin(["animals", "vehicles"])], method=method, per_class=per_class)
+    crossed = crossed.assign(similar=crossed["source"] == crossed["target"])
+    means = crossed.groupby(["similar", "seed"], as_index=False)["test"].mean()
+    return stats.difference(means, {"similar": True}, {"similar": False})
+
+
 def minus(rows, first, second, **where):
-    a, b = (stats.select(rows, source=s, **where).groupby("seed")["test"].mean() for s in (first, second))
-    return stats.mean_interval(a - b)
+    """One source minus another; the mean over both targets where none is given."""
+    means = stats.select(rows, **where).groupby(["source", "seed"], as_index=False)["test"].mean()
+    return stats.difference(means, {"source": first}, {"source": second})
 
 
 def test_similarity_is_worth_most_to_a_frozen_backbone_with_few_photos(tradeoff):
-    probe = [course.interaction(tradeoff, "linear probe", size) for size in SIZES]
+    probe = [interaction(tradeoff, "linear probe", size) for size in SIZES]
     assert all(worth.verdict == "more" for worth in probe)
     assert [worth.mean for worth in probe] == sorted((worth.mean for worth in probe), reverse=True)
-    full = [course.interaction(tradeoff, "full", size).verdict for size in SIZES]
+    full = [interaction(tradeoff, "full", size).verdict for size in SIZES]
     assert full == ["cannot tell", "more", "more", "cannot tell"]
 
 
@@ -442,17 +448,16 @@ def test_neither_scratch_nor_full_is_on_the_front_at_20(tradeoff):
     front = stats.pareto({name: (line["flops"], line["mean"]) for name, line in table.iterrows()})
     assert front[0] == "linear probe"
     assert table["flops"].drop("linear probe").min() > 5 * table["flops"]["linear probe"]
-    assert course.gain(tradeoff, "both", "animals", "linear probe", 20).low > 0
+    assert gain(tradeoff, "both", "animals", "linear probe", 20).low > 0
     assert not {"scratch", "scratch, longer", "full"} & set(front)
 
 
 def test_last_stage_forgives_more_rates_than_full(tuning):
-    good = {}
-    for method in ("last stage", "full", "scratch", "head only", "head, then full"):
-        rates = stats.select(tuning, method=method, per_class=100).pivot(index="seed", columns="rate", values="valid")
-        good[method] = rates.ge(rates.max(axis=1) - 0.02, axis=0).sum(axis=1)
-    more = {name: stats.mean_interval(count - good["full"]).verdict for name, count in good.items() if name != "full"}
-    assert more == {"last stage": "more"} | dict.fromkeys(("scratch", "head only", "head, then full"), "cannot tell")
+    by_rate = stats.select(tuning, per_class=100).pivot(index=["method", "seed"], columns="rate", values="valid")
+    good = by_rate.ge(by_rate.max(axis=1) - 0.02, axis=0).sum(axis=1).rename("rates").reset_index()
+    assert stats.difference(good, "last stage", "full", "rates").verdict == "more"
+    for method in ("scratch", "head only", "head, then full"):
+        assert stats.difference(good, method, "full", "rates").verdict == "cannot tell"
 
 
 @pytest.mark.parametrize("measure", ["alignment", "nearness"])
@@ -473,17 +478,17 @@ def test_take_the_largest_beats_both_numbers():
 
 
 def test_the_imagenet_network_gains_most_and_loses_when_all_of_it_moves(runs, tradeoff):
-    panel = stats.select(course.chosen(runs), network=course.IMAGENET)
+    panel = stats.select(course.chosen(runs), network=grid.IMAGENET)
     panel = panel[(panel["source"] == "imagenet") | (panel["method"] == "scratch")]
     for target in ("vehicles", "animals"):
-        for size in course.EPOCHS[course.IMAGENET]:
+        for size in grid.EPOCHS[grid.IMAGENET]:
             of = stats.select(panel, target=target, per_class=size)
-            gain = stats.paired_difference(of, "linear probe", "scratch")
-            assert gain.low > 0
-            assert gain.mean > course.gain(tradeoff, "both", target, "full", size).mean
-            assert stats.paired_difference(of, "head, then full", "linear probe").high < 0
+            found = stats.difference(of, "linear probe", "scratch")
+            assert found.low > 0
+            assert found.mean > gain(tradeoff, "both", target, "full", size).mean
+            assert stats.difference(of, "head, then full", "linear probe").high < 0
     trained = panel[panel["method"] != "linear probe"]
-    largest = {method: max(grid.RATES[course.IMAGENET, method]) for method in ("scratch", "head, then full")}
+    largest = {tried.method: max(tried.rates) for tried in sweep.TRIED if tried.network == grid.IMAGENET}
     assert (trained["rate"] == trained["method"].map(largest)).mean() > 0.5
 
 
@@ -498,8 +503,8 @@ def test_three_stored_rows_come_out_again(runs):
     """On the same type of processor they are equal; on another, sums in another order drift apart in training."""
     off = []
     for setting in RERUN:
-        (row,) = stats.select(runs, network=course.COURSE, **setting).to_dict("records")
-        again = course.again(row)
+        (row,) = stats.select(runs, network=grid.COURSE, **setting).to_dict("records")
+        again = grid.again(row)
         assert again["photos"] == row["photos"]
         assert again["flops"] == row["flops"]
         off += [abs(again[name] - row[name]) for name in ("valid", "test")]
@@ -512,14 +517,14 @@ def test_three_stored_rows_come_out_again(runs):
 @pytest.mark.parametrize("per_class", [20, 50])
 def test_moving_statistics_end_below_the_frozen_network(per_class):
     rows = stats.results("lesson05")
-    assert stats.paired_difference(rows, "fine-tuned, statistics move", "frozen", per_class=per_class).high < 0
-    assert stats.paired_difference(rows, "fine-tuned", "frozen", per_class=per_class).low > 0
+    assert stats.difference(stats.select(rows, per_class=per_class), "fine-tuned, statistics move", "frozen").high < 0
+    assert stats.difference(stats.select(rows, per_class=per_class), "fine-tuned", "frozen").low > 0
 
 
 def test_of_the_other_parts_one_is_worth_a_little_and_one_cannot_be_told():
     rows = stats.results("lesson05")
     head, rate = (
-        stats.paired_difference(rows, f"fine-tuned, {part}", "fine-tuned", per_class=20)
+        stats.difference(stats.select(rows, per_class=20), f"fine-tuned, {part}", "fine-tuned")
         for part in ("random head", "one rate")
     )
     assert -0.005 < head.high < 0
@@ -529,12 +534,8 @@ def test_of_the_other_parts_one_is_worth_a_little_and_one_cannot_be_told():
 
 @pytest.mark.parametrize("per_class", [10, 50])
 def test_the_recipe_beats_scratch_that_had_its_time(per_class):
-    tuned = stats.select(stats.results("lesson05"), method="fine-tuned", per_class=per_class)
-    scratch = stats.select(stats.results("lesson00"), method="scratch until flat", per_class=per_class)
-    assert (
-        stats.mean_interval(tuned.sort_values("seed")["test"].array - scratch.sort_values("seed")["test"].array).low
-        > 0.2
-    )
+    both = pd.concat([stats.results("lesson05"), stats.results("lesson00")], join="inner", ignore_index=True)
+    assert stats.difference(stats.select(both, per_class=per_class), "fine-tuned", "scratch until flat").low > 0.2
 
 
 def test_two_scratch_runs_with_fifty_photos_reached_the_longest_time():
@@ -585,7 +586,7 @@ def test_scattered_copies_promise_too_much(per_class):
 @pytest.mark.parametrize("per_class", [10, 40])
 def test_views_gain_nothing_that_the_rows_can_show(per_class):
     rows = stats.select(stats.results("lesson07"), per_class=per_class)
-    assert stats.paired_difference(rows, "photos and views", "photos", value="accuracy").verdict == "cannot tell"
+    assert stats.difference(rows, "photos and views", "photos", value="accuracy").verdict == "cannot tell"
 
 
 def test_a_warning_is_rare_on_ordinary_photos_and_misses_many_strangers():
@@ -593,4 +594,5 @@ def test_a_warning_is_rare_on_ordinary_photos_and_misses_many_strangers():
     for rows in (few, more):
         assert stats.mean_interval(rows["flagged"]).high < 0.1
         assert stats.mean_interval(rows["flagged_others"]).high < 0.7
-    assert stats.mean_interval(more["flagged_others"].array - few["flagged_others"].array).low > 0
+    photos = stats.select(stats.results("lesson07"), method="photos")
+    assert stats.difference(photos, {"per_class": 40}, {"per_class": 10}, "flagged_others").low > 0

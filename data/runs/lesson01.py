@@ -1,8 +1,10 @@
 """The runs of lesson 1: the course ResNet, pretrained on five classes, fine-tuned on three new ones."""
 
+from dataclasses import dataclass
+
 import torch
 
-from runs.shared import best_of, pretrained_on_both, probe_row
+from runs.shared import best_of, every, named, pretrained_on_both, probe_row
 from transfer_utils import backbones
 from transfer_utils.backbones import StagedModel
 from transfer_utils.data import TARGETS, splits
@@ -14,20 +16,43 @@ FROM_SCRATCH_RATES = [(rate, 1) for rate in (5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-
 EPOCHS = 20
 
 
+@dataclass(frozen=True)
+class Method:
+    """Train, or probe what is frozen. longer: times the epochs of the others."""
+
+    name: str
+    pretrained: bool = False
+    probe: bool = False
+    longer: int = 1
+
+
+METHODS = (
+    Method("fine-tuned", pretrained=True),
+    Method("scratch"),
+    Method("probe", pretrained=True, probe=True),
+    Method("probe, random weights", probe=True),
+)
+LONGER = Method("scratch, 10x epochs", longer=10)
+
+
 def rows(method: str, per_class: int, seed: int) -> list[Row]:
-    """method: 'fine-tuned', 'scratch', 'scratch, 10x epochs', 'probe', or 'probe, random weights'."""
+    """One row for a method of METHODS or LONGER, named."""
+    way = named(method, (*METHODS, LONGER))
     train, valid, test = splits(TARGETS["animals"])
-    if method.startswith("probe"):
+    if way.probe:
         torch.manual_seed(seed)
-        backbone = pretrained_on_both(seed) if method == "probe" else backbones.course_resnet(len(test.classes))
+        backbone = pretrained_on_both(seed) if way.pretrained else backbones.course_resnet(len(test.classes))
         return [probe_row(backbone, train.take(per_class, seed), valid, test, 32)]
-    rates = TUNED_RATES if method == "fine-tuned" else FROM_SCRATCH_RATES
-    epochs = EPOCHS * (10 if "10x" in method else 1)
+    rates = TUNED_RATES if way.pretrained else FROM_SCRATCH_RATES
+    epochs = way.longer * EPOCHS
     recipes = [Recipe(epochs=epochs, rate=rate, head_ratio=ratio, batch=16, seed=seed) for rate, ratio in rates]
 
     def build() -> StagedModel:
-        if method == "fine-tuned":
+        if way.pretrained:
             return pretrained_on_both(seed).new_head(len(test.classes))
         return backbones.course_resnet(len(test.classes))
 
     return [best_of(build, recipes, train.take(per_class, seed), valid, test, 32, seed)]
+
+
+RUNS = {rows: every((method.name for method in METHODS), (5, 20, 100)) + every((LONGER.name,), (20,))}

@@ -5,7 +5,7 @@ import torch
 from runs.shared import SIZE
 from transfer_utils import backbones, data, training
 from transfer_utils.data import splits
-from transfer_utils.stats import Row, result_row
+from transfer_utils.stats import SEEDS, Row, result_row
 
 PROBE_SIZES = (1, 2, 5, 10, 20, 50, 100, 200)  # photos per class
 
@@ -27,3 +27,6 @@ def rows(seed: int) -> list[Row]:
             scores = fitted.accuracy(banks[1][stage], valid.labels), fitted.accuracy(banks[2][stage], test.labels)
             rows.append({"stage": stage, "per_class": per_class, **result_row(*scores, None, penalty=fitted.penalty)})
     return rows
+
+
+RUNS = {rows: [{"seed": seed} for seed in SEEDS]}

@@ -5,15 +5,17 @@ from dataclasses import replace
 
 import torch
 
-from runs.shared import pretrained_on_both
+from runs.shared import every, pretrained_on_both
 from transfer_utils import backbones, data
 from transfer_utils.backbones import StagedModel, drift, freeze, frozen_state
-from transfer_utils.course import EPOCHS_FOR, METHODS
+from transfer_utils.course import grid
 from transfer_utils.data import SOURCES, TARGETS, ImageSet, splits
 from transfer_utils.stats import Row
-from transfer_utils.training import Recipe, accuracy, fit, with_epochs
+from transfer_utils.training import Recipe, accuracy, fit
 
 TRIED_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+WAYS = ("scratch", "head only", "last stage", "full", "full, head 10x", "gradual unfreezing", "head, then full")
+AGAINST_OVERFITTING = ("full, no augmentation", "full, decay x100")
 
 
 def rows(method: str, per_class: int, seed: int) -> list[Row]:
@@ -23,6 +25,7 @@ def rows(method: str, per_class: int, seed: int) -> list[Row]:
     accuracy on clean and on corrupted test photos, and that of the backbone under its original head on the source's
     test photos, before and after. All methods see the same few augmented views of the same photos.
     """
+    way = grid.named(method)
     train, valid, test = splits(TARGETS["animals"])
     few = train.take(per_class, seed)
     runs, rows = [], []
@@ -30,12 +33,12 @@ def rows(method: str, per_class: int, seed: int) -> list[Row]:
         torch.manual_seed(seed)
         model = (
             backbones.course_resnet(len(test.classes))
-            if method == "scratch"
+            if way.from_scratch
             else pretrained_on_both(seed).new_head(len(test.classes))
         )
-        before = frozen_state(freeze(model, METHODS[method][0].through))
+        before = frozen_state(freeze(model, way.phases[0].through))
         started = time.perf_counter()
-        for phase, epochs in with_epochs(METHODS[method], EPOCHS_FOR[per_class]):
+        for phase, epochs in way.plan(grid.EPOCHS_FOR[per_class]):
             freeze(model, phase.through)
             recipe = Recipe(epochs, phase.rate or rate, batch=16, seed=seed, fixed_views=True)
             fit(model, few, None, 32, replace(recipe, **phase.changes), progress=False)
@@ -47,7 +50,7 @@ def rows(method: str, per_class: int, seed: int) -> list[Row]:
         runs.append(model)
         rows.append(row)
     best = max(range(len(rows)), key=lambda i: rows[i]["valid"])
-    rows[best] |= _judged(runs[best], test, None if method == "scratch" else seed)
+    rows[best] |= _judged(runs[best], test, None if way.from_scratch else seed)
     return rows
 
 
@@ -63,3 +66,6 @@ def _judged(model: StagedModel, test: ImageSet, pretraining_seed: int | None) ->
         model.head = original.head
         scores["source_after"] = accuracy(model, source_test, 32)
     return {name: round(score, 4) for name, score in scores.items()}
+
+
+RUNS = {rows: every(WAYS, (20, 5)) + every(AGAINST_OVERFITTING, (5,)) + every(WAYS, (100,))}

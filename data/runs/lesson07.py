@@ -1,11 +1,10 @@
 """Whether a small folder's own accuracy holds for new photos: the runs behind lesson 7."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
 from sklearn.metrics import roc_auc_score
-from torch import Tensor
 
 from transfer_utils import data, own_photos, stats, training
 from transfer_utils.data import ImageSet
@@ -13,11 +12,28 @@ from transfer_utils.own_photos import Bank, Classifier, PhotoFolder
 from transfer_utils.stats import Row
 
 CLASSES = ("cat", "dog", "horse")
-METHODS = ("photos", "photos and views", "with copies, kept together", "with copies, scattered")
 SIZES = (10, 40)  # photos per class
 SEEDS = range(20)
 PIXELS = 224
 STRANGERS = 40  # photos of each class that the classifier does not know
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a classifier learns from: the photos, and perhaps augmented views or a copy of each photo."""
+
+    name: str
+    views: bool = False
+    copies: bool = False
+    together: bool = True  # a copy is known to belong to its photo, so that both fall into one fold
+
+
+METHODS = (
+    Method("photos"),
+    Method("photos and views", views=True),
+    Method("with copies, kept together", copies=True),
+    Method("with copies, scattered", copies=True, together=False),
+)
 
 
 def jobs() -> list[Row]:
@@ -29,14 +45,13 @@ def rows(per_class: int, seed: int) -> list[Row]:
     """One row for each of METHODS: the accuracy that cross-validation promised, and the one on new photos."""
     drawn = data.load("cifar10_photos", "train").only(*CLASSES).take(per_class, seed)
     bank = own_photos.extract(as_folder(drawn), views=True)
-    plain = replace(bank, views=bank.views[:0])
-    banks = (
-        plain,
-        bank,
-        _with_copies(bank, torch.arange(len(drawn)).repeat(2)),
-        _with_copies(bank, torch.arange(2 * len(drawn))),
-    )
-    return [{"method": method, **_kept(one, seed)} for method, one in zip(METHODS, banks, strict=True)]
+    return [{"method": method.name, **_kept(_as(method, bank), seed)} for method in METHODS]
+
+
+def _as(method: Method, bank: Bank) -> Bank:
+    if method.copies:
+        return _with_copies(bank, method.together)
+    return bank if method.views else replace(bank, views=bank.views[:0])
 
 
 def _kept(bank: Bank, seed: int) -> Row:
@@ -47,9 +62,10 @@ def _kept(bank: Bank, seed: int) -> Row:
     return {name: round(float(value), 4) for name, value in row.items()}
 
 
-def _with_copies(bank: Bank, groups: Tensor) -> Bank:
-    """The folder with a shifted, perhaps mirrored copy of every photo; groups say whether that is known."""
+def _with_copies(bank: Bank, together: bool) -> Bank:
+    """The folder with a shifted, perhaps mirrored copy of every photo, in one group with it or in its own."""
     photos, twice = bank.folder.photos, torch.arange(len(bank.plain)).repeat(2)
+    groups = twice if together else torch.arange(len(twice))
     names = bank.folder.names * 2
     folder = PhotoFolder(photos[twice], names, groups, bank.folder.rows)
     return replace(
@@ -86,3 +102,6 @@ def new_photos() -> tuple[ImageSet, ImageSet]:
 
 def _large(photos: ImageSet) -> ImageSet:
     return replace(photos, images=data.resize(photos.images, PIXELS))
+
+
+RUNS = {rows: jobs()}

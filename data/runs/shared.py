@@ -1,18 +1,44 @@
 """What the runs behind the stored rows share; each lessonNN.py makes data/results/lessonNN.csv."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import product
+from typing import Protocol, TypeVar
 
 import torch
 
 from transfer_utils import backbones, training
 from transfer_utils.backbones import StagedModel, checkpoint_folder
 from transfer_utils.data import SOURCES, ImageSet
-from transfer_utils.stats import Row, result_row
+from transfer_utils.machine import unknown
+from transfer_utils.stats import SEEDS, Row, result_row
 from transfer_utils.training import Recipe, accuracy, fit, fit_until_flat
 
 SIZE = 96  # pixels at which the ImageNet network sees the photos
 LOOK_EVERY, PATIENCE = 5, 3  # epochs between looks at the valid photos, and looks without a rise
+
+
+class Named(Protocol):
+    """A method: what the name in its rows stands for."""
+
+    @property
+    def name(self) -> str: ...
+
+
+M = TypeVar("M", bound=Named)
+
+
+def named(name: str, methods: Iterable[M]) -> M:
+    """The method of this name. ValueError for an unknown one."""
+    known = {method.name: method for method in methods}
+    if name not in known:
+        raise unknown("method", name, known)
+    return known[name]
+
+
+def every(methods: Iterable[str], sizes: Iterable[int]) -> list[Row]:
+    """A job for every method, number of photos per class and seed."""
+    return [{"method": method, "per_class": n, "seed": seed} for method, n, seed in product(methods, sizes, SEEDS)]
 
 
 def pretrained_on_both(seed: int) -> StagedModel:

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
-from transfer_utils import backbones, course, data, training
+from transfer_utils import backbones, data, training
 from transfer_utils.backbones import freeze
+from transfer_utils.course import grid
 from transfer_utils.data import SOURCES, TARGETS, VIEWS, source_photos, splits
 from transfer_utils.stats import SEEDS, Row
 
@@ -26,7 +27,7 @@ def rows(source: str, seed: int) -> list[Row]:
     """A linear probe for every two-class task on the frozen features of a source, and both measures of similarity."""
     train, valid, test = splits(HELD_OUT)
     few = train.take(PER_CLASS, seed)
-    model = freeze(course.start(course.COURSE, source, seed, 2), "pool")
+    model = freeze(grid.start(grid.COURSE, source, seed, 2), "pool")
     bank = training.extract_views(model, few, 32, seed, cache=False)
     valid_bank, test_bank = (training.extract(model, photos, 32, cache=False) for photos in (valid, test))
     near = {} if source == "scratch" else _nearness(source)
@@ -61,7 +62,7 @@ def _nearness(source: str) -> dict[str, float]:
     neutral = backbones.load_backbone("efficientnet_lite0")
 
     def centres(photos: data.ImageSet) -> Tensor:
-        bank = training.extract(neutral, photos, course.PIXELS[course.IMAGENET])
+        bank = training.extract(neutral, photos, grid.PIXELS[grid.IMAGENET])
         return torch.stack([bank[photos.labels == i].mean(0) for i in range(len(photos.classes))])
 
     seen = centres(source_photos(source).take(100, seed=0))
@@ -69,3 +70,6 @@ def _nearness(source: str) -> dict[str, float]:
     origin = torch.cat([seen, new]).mean(0)
     cosines = normalize(new - origin, dim=1) @ normalize(seen - origin, dim=1).T
     return dict(zip(HELD_OUT, cosines.amax(1).tolist(), strict=True))
+
+
+RUNS = {rows: jobs()}

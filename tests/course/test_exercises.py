@@ -274,9 +274,10 @@ def test_paired_gain(change, said, capsys):
     assert shown.startswith("Right" if said == "Right" else "Not yet")
 
 
-def test_paired_gain_takes_the_course_s_own_function(capsys):
-    def gain(grid, *setting):
-        return course.gain(grid.assign(network="course_resnet"), *setting).mean
+def test_paired_gain_takes_the_lesson_s_own_way(capsys):
+    def gain(grid, source, target, method, per_class):
+        here = stats.select(grid, target=target, per_class=per_class)
+        return stats.difference(here, {"source": source, "method": method}, "scratch").mean
 
     assert verdict(CHECKS["4.1"], gain, capsys).startswith("Right")
 

@@ -1,14 +1,13 @@
-from collections import Counter
 from dataclasses import replace
 
 import pandas as pd
 import pytest
 import torch
 
-from transfer_utils import backbones, course
-from transfer_utils.course import COURSE, IMAGENET, KEYS, chosen, probe_jobs, probed, start, trained, training_jobs
+from transfer_utils import backbones
+from transfer_utils.course import chosen, trained
 from transfer_utils.course import grid as course_grid
-from transfer_utils.course.grid import HEAD_RATE
+from transfer_utils.course.grid import COURSE, HEAD_RATE, IMAGENET, KEYS, probed, start
 from transfer_utils.data import TARGETS, splits
 from transfer_utils.stats import SEEDS
 from transfer_utils.training import PENALTIES
@@ -17,59 +16,28 @@ SOURCES = ("vehicles", "animals", "both_small", "both")
 EPOCHS, PER_CLASS = 6, 2
 
 
-def grid(jobs, *names) -> set[tuple]:
-    return {tuple(job[name] for name in names) for job in jobs}
+# --- the methods ----------------------------------------------------------------------------------------------------
 
 
-def times(*settings) -> set[tuple]:
-    """Every combination with both targets and five seeds."""
-    return {(*setting, target, seed) for setting in settings for target in ("animals", "vehicles") for seed in range(5)}
+def test_a_method_is_found_by_its_name_and_its_phases_take_all_epochs():
+    for name in course_grid.METHODS:
+        method = course_grid.named(name)
+        assert method.name == name
+        assert sum(share for _, share in method.plan(EPOCHS)) == (0 if method.probe else method.longer * EPOCHS)
 
 
-# --- the grid -------------------------------------------------------------------------------------------------------
+def test_what_the_methods_start_from_and_which_takes_its_time():
+    methods = course_grid.METHODS.values()
+    assert [method.name for method in methods if method.from_scratch] == ["scratch", "scratch, longer"]
+    assert {method.name: method.longer for method in methods if method.longer > 1} == {"scratch, longer": 5}
+    assert [method.name for method in methods if method.probe] == ["linear probe"]
 
 
-def test_the_grid_trains_every_source_with_every_method_at_its_sizes():
-    course = [("scratch", method, size) for method in ("scratch", "scratch, longer") for size in (5, 20, 100, 500)]
-    for source in SOURCES:
-        course += [(source, method, size) for method in ("full", "last stage") for size in (5, 20, 100, 500)]
-        course += [(source, "head, then full", size) for size in (5, 20, 100)]
-    imagenet = [("scratch", "scratch", size) for size in (5, 20, 100)]
-    imagenet += [("imagenet", "head, then full", size) for size in (5, 20, 100)]
-    expected = times(*((COURSE, *setting) for setting in course), *((IMAGENET, *setting) for setting in imagenet))
-    assert grid(training_jobs(), "network", "source", "method", "per_class", "target", "seed") == expected
-
-
-def test_every_tuned_method_has_as_many_rates():
-    rates = Counter(tuple(job[name] for name in KEYS) for job in training_jobs() if job["method"] != "scratch, longer")
-    assert set(rates.values()) == {3}
-
-
-def test_the_longer_baseline_has_one_rate_that_scratch_tries_too():
-    longer = [job for job in training_jobs() if job["method"] == "scratch, longer"]
-    assert len(longer) == 4 * 2 * 5  # sizes, targets, seeds
-    assert {job["rate"] for job in longer} <= set(course_grid.RATES[COURSE, "scratch"])
-
-
-def test_the_grid_probes_every_source_at_eight_sizes_and_imagenet_at_three():
-    starts = [(COURSE, source) for source in ("scratch", *SOURCES)]
-    starts += [(IMAGENET, source) for source in ("scratch", "imagenet")]
-    assert grid(probe_jobs(), "network", "source", "target", "seed") == times(*starts)
-    assert grid(probe_jobs(), "method") == {("linear probe",)}
-    assert course.PROBE_SIZES == {COURSE: (2, 5, 10, 20, 50, 100, 200, 500), IMAGENET: (5, 20, 100)}
-
-
-@pytest.mark.parametrize("jobs", [training_jobs, probe_jobs])
-def test_no_job_is_there_twice_and_all_have_the_same_settings(jobs):
-    found = [tuple(job.items()) for job in jobs()]
-    assert len(found) == len(set(found))
-    assert len({tuple(name for name, _ in job) for job in found}) == 1
-
-
-def test_every_trained_size_is_probed_too():
-    assert grid(training_jobs(), "network", "per_class") <= {
-        (network, size) for network, sizes in course.PROBE_SIZES.items() for size in sizes
-    }
+def test_an_unknown_method_is_told_from_those_that_there_are():
+    with pytest.raises(ValueError, match="no method 'last stag'. Did you mean 'last stage'"):
+        course_grid.named("last stag")
+    with pytest.raises(ValueError, match="no method 'ful'. Did you mean 'full'"):
+        trained(COURSE, "both", "animals", "ful", 5, 0, 1e-3)
 
 
 # --- one run --------------------------------------------------------------------------------------------------------
@@ -102,11 +70,14 @@ def probe(source="both", target="animals", seed=0, network=COURSE) -> list[dict]
 
 
 def timeless(row: dict) -> dict:
-    """A row without seconds; of the looks, the accuracies."""
-    kept = {name: value for name, value in row.items() if name != "seconds"}
-    if "looks" in kept:
-        kept["looks"] = [look.split(":")[1] for look in kept["looks"].split()]
-    return kept
+    """A row without seconds."""
+    return {name: value for name, value in row.items() if not name.startswith("seconds")}
+
+
+def looks(row: dict) -> tuple[list[float], list[float]]:
+    """What a run saw on its way, and after how many seconds."""
+    places = [name.removeprefix("look_") for name in row if name.startswith("look_")]
+    return [row[f"look_{place}"] for place in places], [row[f"seconds_{place}"] for place in places]
 
 
 @pytest.fixture
@@ -131,12 +102,14 @@ def watched(monkeypatch) -> dict:
 @pytest.mark.parametrize("method", ["full", "last stage", "head, then full"])
 def test_a_row_has_accuracies_costs_and_looks_on_the_way(quick, method):
     row = run(method)
-    assert list(row) == ["valid", "test", "seconds", "looks", "flops", "memory_mb", "photos"]
+    places = range(1, 7)
+    on_the_way = [*(f"look_{i}" for i in places), *(f"seconds_{i}" for i in places)]
+    assert list(row) == ["valid", "test", "seconds", *on_the_way, "flops", "memory_mb", "photos"]
     assert 0 <= row["valid"] <= 1
     assert 0 <= row["test"] <= 1
-    seconds, accuracies = zip(*(map(float, look.split(":")) for look in row["looks"].split()), strict=True)
+    accuracies, seconds = looks(row)
     assert len(seconds) == course_grid.LOOKS[COURSE]
-    assert list(seconds) == sorted(seconds)
+    assert seconds == sorted(seconds)
     assert 0 < seconds[0] < seconds[-1] <= row["seconds"] + 0.01
     assert all(0 <= accuracy <= 1 for accuracy in accuracies)
     assert row["flops"] > 0
@@ -154,7 +127,7 @@ def test_looks_are_off_the_clock(quick, monkeypatch):
     monkeypatch.setattr(course_grid.time, "perf_counter", lambda: real() + now[0])
     row = run()
     assert row["seconds"] < 500
-    assert all(float(look.split(":")[0]) < 500 for look in row["looks"].split())
+    assert max(looks(row)[1]) < 500
 
 
 @pytest.mark.parametrize(("source", "method"), [("scratch", "scratch"), ("animals", "head, then full")])
@@ -208,7 +181,7 @@ def test_every_method_takes_the_same_epochs_and_the_rate_that_is_tried(quick, wa
 @pytest.mark.parametrize("source", ["imagenet", "scratch"])
 def test_the_imagenet_network_and_its_scratch_twin_train(quick, source):
     row = run("scratch" if source == "scratch" else "head, then full", source, "vehicles", network=IMAGENET)
-    assert len(row["looks"].split()) == course_grid.LOOKS[IMAGENET]
+    assert len(looks(row)[0]) == course_grid.LOOKS[IMAGENET]
     assert row["flops"] > 0
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from transfer_utils import course, stats
-from transfer_utils.course import COURSE, IMAGENET
+from transfer_utils.course.grid import COURSE, IMAGENET, LOOKS
 from transfer_utils.stats import Interval, mean_interval
 
 FLOPS = {"scratch": 1000, "scratch, longer": 5000, "linear probe": 10, "last stage": 400, "full": 1000}
@@ -15,7 +15,7 @@ FLOPS = {"scratch": 1000, "scratch, longer": 5000, "linear probe": 10, "last sta
 def runs(method, test, source="both", target="animals", per_class=20, valid=None, **more) -> pd.DataFrame:
     """One row for each accuracy in test; its seed is its place."""
     setting = {"network": COURSE, "source": "scratch" if method.startswith("scratch") else source, "target": target}
-    setting |= {"method": method, "per_class": per_class, "flops": FLOPS[method], "seconds": 1.0, "looks": ""}
+    setting |= {"method": method, "per_class": per_class, "flops": FLOPS[method], "seconds": 1.0}
     numbers = {"seed": range(len(test)), "test": test, "valid": test if valid is None else valid}
     return pd.DataFrame(numbers).assign(**setting, **more)
 
@@ -26,117 +26,6 @@ def shuffled(*tables: pd.DataFrame) -> pd.DataFrame:
 
 def same(found: Interval, expected: Interval) -> bool:
     return vars(found) == pytest.approx(vars(expected), abs=1e-12)
-
-
-# --- gain -----------------------------------------------------------------------------------------------------------
-
-SCRATCH, FULL = [0.1, 0.3, 0.5], [0.2, 0.45, 0.7]
-
-
-@pytest.fixture
-def rows() -> pd.DataFrame:
-    """Scratch and full fine-tuning in one setting, and rows of every other setting that must not be mixed in."""
-    others = [
-        runs("full", [0.0] * 3, target="vehicles"),
-        runs("scratch", [0.0] * 3, target="vehicles"),
-        runs("full", [0.0] * 3, per_class=5),
-        runs("scratch", [0.0] * 3, per_class=5),
-        runs("full", [0.0] * 3, source="vehicles"),
-        runs("linear probe", [0.0] * 3),
-        runs("linear probe", [0.0] * 3, source="scratch"),
-        runs("full", [0.0] * 3).assign(network=IMAGENET),
-        runs("scratch", [0.9] * 3).assign(network=IMAGENET),
-        runs("scratch, longer", [0.2, 0.4, 0.6]),
-    ]
-    return shuffled(runs("scratch", SCRATCH), runs("full", FULL), *others)
-
-
-def test_gain_pairs_by_seed_in_any_order(rows):
-    expected = mean_interval([0.1, 0.15, 0.2])
-    for order in range(5):
-        mixed = rows.sample(frac=1, random_state=order)
-        assert same(course.gain(mixed, "both", "animals", "full", 20), expected)
-
-
-def test_gain_over_the_longer_baseline(rows):
-    found = course.gain(rows, "both", "animals", "full", 20, over="scratch, longer")
-    assert same(found, mean_interval([0.0, 0.05, 0.1]))
-
-
-def test_gain_of_another_network_is_over_its_own_scratch(rows):
-    assert course.gain(rows, "both", "animals", "full", 20, IMAGENET).mean == pytest.approx(-0.9)
-
-
-@pytest.mark.parametrize(
-    "seeds",
-    [
-        [0, 1],  # one is missing
-        [1, 2, 3],  # as many, but other ones
-    ],
-)
-def test_gain_refuses_other_seeds(seeds):
-    rows = shuffled(runs("scratch", SCRATCH), runs("full", FULL[: len(seeds)]).assign(seed=seeds))
-    with pytest.raises(ValueError, match=r"The seeds differ: \[.*\] and \[0, 1, 2\]; a pair needs both"):
-        course.gain(rows, "both", "animals", "full", 20)
-
-
-@pytest.mark.parametrize(
-    ("source", "method", "per_class"), [("dogs", "full", 20), ("both", "none", 20), ("both", "full", 7)]
-)
-def test_gain_refuses_a_setting_without_rows(rows, source, method, per_class):
-    with pytest.raises(ValueError, match="There are 0 rows for .*; a comparison needs one for each seed"):
-        course.gain(rows, source, "animals", method, per_class)
-
-
-@pytest.mark.parametrize("twice", ["scratch", "full"])
-def test_gain_refuses_a_seed_that_is_there_twice(rows, twice):
-    """As with rows in which the valid photos have not yet chosen a rate."""
-    more = pd.concat([rows, runs(twice, [0.3])])
-    with pytest.raises(ValueError, match=f"There are 4 rows for .*'{twice}'"):
-        course.gain(more, "both", "animals", "full", 20)
-
-
-# --- interaction ----------------------------------------------------------------------------------------------------
-
-
-def crossed(accuracy) -> pd.DataFrame:
-    """accuracy: {(source, target): one for each seed}."""
-    return shuffled(*(runs("full", test, source, target) for (source, target), test in accuracy.items()))
-
-
-def test_interaction_of_a_two_by_two_table():
-    rows = crossed(
-        {
-            ("vehicles", "vehicles"): [0.9, 0.8],
-            ("animals", "vehicles"): [0.7, 0.7],
-            ("vehicles", "animals"): [0.5, 0.5],
-            ("animals", "animals"): [0.6, 0.5],
-        }
-    )
-    # Seed 0: 0.2 on vehicles and 0.1 on animals; seed 1: 0.1 and 0.
-    assert same(course.interaction(rows, "full", 20), mean_interval([0.15, 0.05]))
-
-
-def test_interaction_ignores_what_is_good_for_everything():
-    source, target, seeds = {"vehicles": 0.3, "animals": 0.1}, {"vehicles": 0.4, "animals": 0.2}, (0.0, 0.1, 0.05)
-    rows = crossed({(s, t): [source[s] + target[t] + luck for luck in seeds] for s in source for t in target})
-    assert same(course.interaction(rows, "full", 20), Interval(0, 0, 0, 3))
-
-
-def test_interaction_takes_other_sources_and_sizes_for_nothing():
-    cells = [(s, t) for s in ("vehicles", "animals") for t in ("vehicles", "animals")]
-    rows = crossed({(s, t): [0.7 + 0.1 * (s == t), 0.6 + 0.1 * (s == t)] for s, t in cells})
-    noise = [runs("full", [0.0, 1.0], "both", "animals"), runs("full", [0.0, 1.0], "animals", per_class=5)]
-    found = course.interaction(shuffled(rows, *noise), "full", 20)
-    assert same(found, Interval(0.1, 0.1, 0.1, 2))
-
-
-def test_interaction_refuses_other_seeds():
-    cells = [(s, t) for s in ("vehicles", "animals") for t in ("vehicles", "animals")]
-    rows = crossed({cell: [0.5, 0.6, 0.7] for cell in cells})
-    short = rows[(rows["source"] == "both") | (rows["target"] == "animals") | (rows["seed"] > 0)]
-    with pytest.raises(ValueError, match="The seeds differ"):
-        course.interaction(short, "full", 20)
 
 
 # --- photos needed --------------------------------------------------------------------------------------------------
@@ -220,20 +109,45 @@ def test_photos_needed_refuses_other_seeds():
         needed(curve(straight, straight), 0.3, 0.3, 0.3)
 
 
+@pytest.mark.parametrize(
+    ("source", "method", "over", "told"),
+    [
+        ("both", "linear prob", "scratch", "no method 'linear prob'. Did you mean 'linear probe'"),
+        ("bothh", "linear probe", "scratch", "no source 'bothh'. Did you mean 'both'"),
+        ("both", "linear probe", "scratch, long", "no method 'scratch, long'. Did you mean 'scratch, longer'"),
+    ],
+)
+def test_photos_needed_refuses_unknown_names(source, method, over, told):
+    scratch = curve(*[{size: logarithmic(size) for size in SIZES}] * 2)
+    rows = pd.concat([scratch, scratch.assign(method="scratch, longer"), runs("linear probe", [0.3] * 2, per_class=10)])
+    with pytest.raises(ValueError, match=told):
+        course.photos_needed(rows, source, "animals", method, 10, over)
+
+
 # --- work saved -----------------------------------------------------------------------------------------------------
 
 
-def looks(*accuracies: float, seconds: float = 1.0) -> str:
-    return " ".join(f"{i * seconds:.2f}:{accuracy:.3f}" for i, accuracy in enumerate(accuracies, start=1))
+def looks(*accuracies: float) -> list[float]:
+    """As many looks as a run has; after the last one given, nothing changes."""
+    return [*accuracies, *[accuracies[-1]] * (LOOKS[COURSE] - len(accuracies))]
 
 
-def saved(scratch: list[str], full: list[str]) -> tuple[Interval, int]:
+def seen(method: str, runs_looks: list[list[float]], seconds: float = 1.0, **setting) -> pd.DataFrame:
+    """Rows with a column for each look, and one for when it was taken."""
+    places = range(1, LOOKS[COURSE] + 1)
+    columns = {f"look_{i}": [look[i - 1] for look in runs_looks] for i in places}
+    return runs(method, [0.5] * len(runs_looks), **setting).assign(
+        **columns, **{f"seconds_{i}": i * seconds for i in places}
+    )
+
+
+def saved(scratch: list[list[float]], full: list[list[float]], seconds: float = 1.0) -> tuple[Interval, int]:
     rows = shuffled(
-        runs("scratch", [0.5] * len(scratch)).assign(looks=scratch),
-        runs("full", [0.5] * len(full)).assign(looks=full),
-        runs("full", [0.5] * 2, source="vehicles").assign(looks=looks(0.99)),
-        runs("last stage", [0.5] * 2).assign(looks=looks(0.99)),
-        runs("scratch, longer", [0.5] * 2).assign(looks=looks(0.99)),
+        seen("scratch", scratch),
+        seen("full", full, seconds),
+        seen("full", [looks(0.99)] * 2, source="vehicles"),
+        seen("last stage", [looks(0.99)] * 2),
+        seen("scratch, longer", [looks(0.99)] * 2),
     )
     return course.work_saved(rows, "both", "animals", 20)
 
@@ -251,9 +165,7 @@ def test_work_saved_counts_looks_until_it_is_as_good():
 
 def test_work_saved_does_not_depend_on_the_clock():
     accuracies = (0.3, 0.5, 0.7, 0.7), (0.4, 0.7, 0.7, 0.7)
-    quick, slow = (
-        saved([looks(*accuracies[0])] * 2, [looks(*accuracies[1], seconds=seconds)] * 2) for seconds in (0.1, 60)
-    )
+    quick, slow = (saved([looks(*accuracies[0])] * 2, [looks(*accuracies[1])] * 2, seconds) for seconds in (0.1, 60))
     assert quick == slow
     assert quick[0].mean == pytest.approx(1.5)
 
@@ -262,8 +174,14 @@ def test_a_run_that_is_never_as_good_counts_with_its_last_look():
     scratch = [looks(0.3, 0.5, 0.7, 0.9), looks(0.3, 0.9, 0.7, 0.8)]
     full = [looks(0.5, 0.9, 0.9, 0.9), looks(0.5, 0.7, 0.8, 0.89)]
     found, missed = saved(scratch, full)
-    assert found.mean == pytest.approx(math.sqrt((4 / 2) * (2 / 4)))
+    assert found.mean == pytest.approx(math.sqrt((4 / 2) * (2 / LOOKS[COURSE])))
     assert missed == 1
+
+
+def test_a_short_run_that_is_never_as_good_counts_with_its_own_last_look():
+    """A run of five epochs looks five times; the sixth column is empty."""
+    scratch, full = [0.3, 0.5, 0.6, 0.7, 0.9, math.nan], [0.3, 0.5, 0.6, 0.7, 0.8, math.nan]
+    assert saved([scratch] * 2, [full] * 2) == (Interval(1, 1, 1, 2), 2)
 
 
 @pytest.mark.parametrize(("scratch", "full"), [(2, 3), (3, 2)])

@@ -35,16 +35,16 @@ def test_jobs_are_the_whole_recipe_at_four_sizes_and_its_parts_at_one():
     assert len(jobs) == len({tuple(job.values()) for job in jobs}) == 60
     sizes = {(job["method"], job["per_class"]) for job in jobs}
     assert {size for method, size in sizes if method == "frozen"} == {10, 20, 50, 100}
-    assert {size for method, size in sizes if method == lesson05.FULL} == {10, 20, 50, 100}
-    moving, *others = lesson05.WITHOUT
+    assert {size for method, size in sizes if method == "fine-tuned"} == {10, 20, 50, 100}
+    others = {"fine-tuned, random head", "fine-tuned, one rate"}
     assert {(method, size) for method, size in sizes if method in others} == {(method, 20) for method in others}
-    assert {size for method, size in sizes if method == moving} == {20, 50}
+    assert {size for method, size in sizes if method == "fine-tuned, statistics move"} == {20, 50}
     assert set(Counter(job["seed"] for job in jobs).values()) == {12}
     assert all(job["per_class"] in lesson05.EPOCHS for job in jobs)
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("method", ["frozen", lesson05.FULL, *lesson05.WITHOUT])
+@pytest.mark.parametrize("method", [method.name for method in lesson05.METHODS])
 def test_one_row_for_each_run(method):
     (row,) = lesson05.rows(method, per_class=6, seed=0)
     assert list(row) == ["valid", "test", "rate"]
@@ -66,19 +66,26 @@ def test_the_rate_that_is_best_on_valid_photos_reads_the_test_photos_once(small,
         return next(valid)
 
     monkeypatch.setattr(lesson05, "accuracy", accuracy)
-    assert lesson05.rows(lesson05.FULL, 6, 0) == [{"valid": 0.7, "test": 0.1, "rate": 3e-4}]
+    assert lesson05.rows("fine-tuned", 6, 0) == [{"valid": 0.7, "test": 0.1, "rate": 3e-4}]
     assert len(read) == 1
     assert read[0] is made[1][0]
     assert len({id(model) for model, _ in made}) == 3  # each rate starts anew
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("method", [lesson05.FULL, *lesson05.WITHOUT])
-def test_each_method_leaves_out_what_its_name_says(monkeypatch, method):
-    moving, random_head, one_rate = lesson05.WITHOUT
+@pytest.mark.parametrize(
+    ("method", "probe_first", "moves", "ratio"),
+    [
+        ("fine-tuned", True, False, lesson05.HEAD_RATIO),
+        ("fine-tuned, statistics move", True, True, lesson05.HEAD_RATIO),
+        ("fine-tuned, random head", False, False, lesson05.HEAD_RATIO),
+        ("fine-tuned, one rate", True, False, 1.0),
+    ],
+)
+def test_each_method_leaves_out_what_its_name_says(monkeypatch, method, probe_first, moves, ratio):
     seen = []
     tune, start = lesson05.fine_tune, lesson05.start
-    monkeypatch.setattr(lesson05, "start", lambda *a, **k: seen.append(k["random_head"]) or start(*a, **k))
+    monkeypatch.setattr(lesson05, "start", lambda *given: seen.append(given[2]) or start(*given))
 
     def watched(model, few, how, hold):
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -89,12 +96,17 @@ def test_each_method_leaves_out_what_its_name_says(monkeypatch, method):
 
     monkeypatch.setattr(lesson05, "fine_tune", watched)
     lesson05.rows(method, 6, 0)
-    assert seen == [method == random_head, (method == moving, 1.0 if method == one_rate else lesson05.HEAD_RATIO)]
+    assert seen == [probe_first, (moves, ratio)]
+
+
+def test_an_unknown_method_is_told_from_those_that_there_are():
+    with pytest.raises(ValueError, match="no method 'frozn'. Did you mean 'frozen'"):
+        lesson05.rows("frozn", 6, 0)
 
 
 def test_the_backbone_gets_the_same_rate_in_every_method(monkeypatch):
-    for method in (lesson05.FULL, *lesson05.WITHOUT):
-        how = lesson05.recipe(20, seed=3, rate=3e-4, method=method)
+    for method in lesson05.METHODS[1:]:
+        how = lesson05.recipe(20, 3, 3e-4, method)
         assert how.rate / how.head_ratio == pytest.approx(3e-4)
         assert how.seed == 3
         assert how.epochs == lesson05.EPOCHS[20]
@@ -114,4 +126,4 @@ def test_the_start_is_the_best_probe_on_the_frozen_network(small):
         if name not in state or tensor.shape != state[name].shape or not torch.equal(tensor, state[name])
     }
     assert changed == {"head.weight", "head.bias"}
-    assert not torch.equal(lesson05.start(few, watched, random_head=True).head.weight, model.head.weight)
+    assert not torch.equal(lesson05.start(few, watched, probe_first=False).head.weight, model.head.weight)

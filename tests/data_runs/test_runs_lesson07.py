@@ -32,7 +32,7 @@ def banks(small, monkeypatch) -> dict[str, own_photos.Bank]:
     seen = []
     monkeypatch.setattr(lesson07, "_kept", lambda bank, seed: seen.append(bank) or {})
     lesson07.rows(per_class=COUNT, seed=0)
-    return dict(zip(lesson07.METHODS, seen, strict=True))
+    return dict(zip((method.name for method in lesson07.METHODS), seen, strict=True))
 
 
 def test_jobs_are_two_sizes_and_twenty_draws():
@@ -44,7 +44,7 @@ def test_jobs_are_two_sizes_and_twenty_draws():
 @pytest.mark.usefixtures("small")
 def test_rows_have_a_promise_and_the_truth_for_every_method():
     rows = lesson07.rows(per_class=COUNT, seed=1)
-    assert [row["method"] for row in rows] == list(lesson07.METHODS)
+    assert [row["method"] for row in rows] == [method.name for method in lesson07.METHODS]
     for row in rows:
         assert list(row) == [
             "method",

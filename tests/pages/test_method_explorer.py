@@ -8,7 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 SECONDS = browser.PATIENCE * 1000  # of a wait, in milliseconds
 METHODS = """
 from transfer_utils import course, stats
-course.method_explorer(stats.select(course.chosen(stats.results("sweep")), network=course.COURSE))
+course.method_explorer(stats.select(course.chosen(stats.results("sweep")), network="course_resnet"))
 """
 
 

@@ -12,7 +12,7 @@ import traitlets
 from PIL import Image
 
 from transfer_utils import course, data, show, stats, training
-from transfer_utils.course import COURSE
+from transfer_utils.course.grid import COURSE
 from transfer_utils.show import widgets
 
 PHOTOS = data.load(split="valid").take(6, seed=0)

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from transfer_utils.stats import Interval, mean_interval, paired_difference, select, share_interval, stack, summarise
+from transfer_utils.stats import Interval, difference, mean_interval, paired, select, share_interval, stack, summarise
 from transfer_utils.stats.intervals import Share
 
 
@@ -111,36 +111,88 @@ def test_a_share_speaks_of_photos_and_not_of_seeds():
     assert str(found) == "25.0% [4.6%, 69.9%] of 4 photos"
 
 
-# --- paired differences -------------------------------------------------------------------------------------------
+# --- differences ----------------------------------------------------------------------------------------------------
 
 
-def test_paired_difference_pairs_seeds(rows):
+def test_a_difference_pairs_seeds_in_any_order(rows):
     """The seeds differ much more than the methods: only pairing by seed gives this narrow interval."""
-    found = paired_difference(rows, "better", "worse", size=2)
     expected = mean_interval([0.2, 0.22, 0.18])
-    assert (found.mean, found.low, found.high) == pytest.approx((expected.mean, expected.low, expected.high))
-    assert found.n == 3
-    assert paired_difference(rows, "worse", "better", size=2).mean == pytest.approx(-0.2)
-    assert paired_difference(rows, "better", "worse", value="valid", size=1).mean == 0
+    for order in range(5):
+        found = difference(select(rows, size=2).sample(frac=1, random_state=order), "better", "worse")
+        assert (found.mean, found.low, found.high) == pytest.approx((expected.mean, expected.low, expected.high))
+        assert found.n == 3
+
+
+def test_a_difference_has_a_sign_and_a_column(rows):
+    assert difference(select(rows, size=2), "worse", "better").mean == pytest.approx(-0.2)
+    assert difference(select(rows, size=1), "better", "worse", value="valid").mean == 0
+
+
+def test_a_side_is_picked_by_any_columns(rows):
+    """A string is short for a method."""
+    found = difference(rows, {"method": "better", "size": 2}, {"method": "worse", "size": 1})
+    assert found == difference(
+        rows.rename(columns={"method": "way"}), {"way": "better", "size": 2}, {"way": "worse"} | {"size": 1}
+    )
+    assert difference(select(rows, size=1), {"method": "better"}, "worse") == difference(
+        select(rows, size=1), "better", "worse"
+    )
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    ("spoil", "second"),
     [
-        lambda rows: rows[(rows["method"] == "better") | (rows["seed"] > 0)],  # a seed is missing
-        lambda rows: rows.assign(seed=rows["seed"] + (rows["method"] == "worse")),  # as many, but other ones
-        lambda rows: rows[rows["method"] != "worse"],  # a method is missing
-        lambda rows: rows[rows["method"] == "neither"],
+        (lambda rows: rows[(rows["method"] == "better") | (rows["seed"] > 0)], [1, 2]),  # one is missing
+        (lambda rows: rows.assign(seed=rows["seed"] + (rows["method"] == "worse")), [1, 2, 3]),  # as many, but others
     ],
 )
-def test_paired_difference_refuses_other_seeds(rows, spoil):
-    with pytest.raises(ValueError, match="'better' has seeds .* a paired difference needs the same seeds, each once"):
-        paired_difference(spoil(rows), "better", "worse", size=1)
+def test_other_seeds_are_refused(rows, spoil, second):
+    told = rf"The seeds differ: 'better' has \[0, 1, 2\] and 'worse' has \[{', '.join(map(str, second))}\]; .*Select"
+    with pytest.raises(ValueError, match=told):
+        difference(select(spoil(rows), size=1), "better", "worse")
 
 
-def test_paired_difference_refuses_repeated_seeds(rows):
-    with pytest.raises(ValueError, match="Name more columns to select by"):
-        paired_difference(rows, "better", "worse")  # two sizes: each seed is there twice
+@pytest.mark.parametrize("twice", ["better", "worse"])
+def test_a_seed_that_is_there_twice_is_refused(rows, twice):
+    more = pd.concat([select(rows, size=1), select(rows, size=2, method=twice)])
+    with pytest.raises(ValueError, match=rf"{twice}.* has the seeds \[0, 0, 1, 1, 2, 2\]; .* Name more columns"):
+        difference(more, "better", "worse")
+
+
+@pytest.mark.parametrize(
+    ("first", "value", "told"),
+    [
+        ("beter", "test", r"no method 'beter'. Did you mean 'better'\? Known: "),
+        ({"method": "better", "size": 7}, "test", "no size 7. Known: "),
+        ({"methd": "better"}, "test", r"no column 'methd'. Did you mean 'method'\?"),
+        ("better", "tset", r"no column 'tset'. Did you mean 'test'\?"),
+    ],
+)
+def test_an_unknown_column_or_value_is_told_from_those_that_there_are(rows, first, value, told):
+    with pytest.raises(ValueError, match=told):
+        difference(select(rows, size=1), first, "worse", value)
+    with pytest.raises(ValueError, match=told):
+        difference(select(rows, size=1), "worse", first, value)
+
+
+@pytest.mark.parametrize(
+    "keep",
+    [lambda rows: rows[rows["method"] != rows["size"].map({1: "worse", 2: "better"})], lambda rows: rows.iloc[:0]],
+)
+def test_a_side_without_rows_is_refused(rows, keep):
+    """Its values are known, but no row has all of them; or nothing was left to choose from."""
+    kept = keep(rows)
+    with pytest.raises(
+        ValueError, match=f"None of the {len(kept)} rows has .*'worse'.* needs one for each seed. Change"
+    ):
+        difference(kept, {"method": "worse", "size": 1}, {"method": "better", "size": 1})
+
+
+def test_paired_gives_several_columns_in_the_order_of_the_seeds(rows):
+    first, second = paired(select(rows, size=2), "better", "worse", ["test", "valid"])
+    assert list(first) == list(second) == ["test", "valid"]
+    assert list(first.index) == list(second.index) == [0, 1, 2]
+    assert (first["test"] - second["test"]).tolist() == pytest.approx([0.2, 0.22, 0.18])
 
 
 def test_select(rows):

@@ -2,8 +2,8 @@
 
 import hashlib
 import time
+from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
 
 import pandas as pd
 import torch
@@ -11,83 +11,76 @@ import torch
 from transfer_utils import backbones, training
 from transfer_utils.backbones import StagedModel, checkpoint_folder, freeze
 from transfer_utils.data import SOURCES, TARGETS, VIEWS, ImageSet, splits
-from transfer_utils.stats import SEEDS, Row, result_row
+from transfer_utils.machine import unknown
+from transfer_utils.stats import Row, result_row
 from transfer_utils.training import Epoch, Phase, Recipe, accuracy, train, with_epochs
 
 COURSE, IMAGENET = "course_resnet", "efficientnet_lite0"
 PIXELS = {COURSE: 32, IMAGENET: 96}
 PROBE_SIZES = {COURSE: (2, 5, 10, 20, 50, 100, 200, 500), IMAGENET: (5, 20, 100)}  # photos per class
-# The same number for every method, its scratch twin included. For the course's network, the three of lesson 3's seven
-# that were best on valid photos for one method and size or another.
-RATES = {
-    (COURSE, "scratch"): (3e-4, 1e-3, 3e-3),
-    (COURSE, "full"): (3e-4, 1e-3, 3e-3),
-    (COURSE, "last stage"): (3e-4, 1e-3, 3e-3),
-    (COURSE, "head, then full"): (3e-4, 1e-3, 3e-3),
-    (IMAGENET, "scratch"): (1e-3, 3e-3, 1e-2),
-    (IMAGENET, "head, then full"): (1e-4, 3e-4, 1e-3),
-}
-LONGER = 5  # times the epochs, for the baseline that may take its time
-LONG_RATE = 3e-3  # its one rate: no other was better for scratch on average
 LOOKS = {COURSE: 6, IMAGENET: 1}  # times that a run looks at some valid photos on its way, off the clock
 WATCHED = 50  # of these photos per class
-STARTS = [(COURSE, source) for source in ("scratch", *SOURCES)] + [(IMAGENET, "scratch"), (IMAGENET, "imagenet")]
-METHODS_IN_ORDER = ("scratch", "scratch, longer", "linear probe", "last stage", "head, then full", "full")
 KEYS = ["network", "source", "target", "method", "per_class", "seed"]
 HEAD_RATE = 1e-2  # of the phases that train a new head alone: head only is good with it at every size
-METHODS: dict[str, list[Phase]] = {
-    "scratch": [Phase()],
-    "head only": [Phase("pool")],
-    "last stage": [Phase("stage2")],
-    "full": [Phase()],
-    "full, head 10x": [Phase(changes={"head_ratio": 10.0})],
-    "gradual unfreezing": [
-        Phase("pool", 1 / 5, HEAD_RATE),
-        *(Phase(through, 1 / 5) for through in ("stage2", "stage1", "stem", None)),
-    ],
-    "head, then full": [Phase("pool", 1 / 2, HEAD_RATE), Phase(None, 1 / 2)],
-    "full, no augmentation": [Phase(changes={"augment": False})],
-    "full, decay x100": [Phase(changes={"decay": 5.0})],
-}
 EPOCHS_FOR = {5: 60, 20: 30, 100: 12}  # by photos per class: few photos make few steps an epoch
 EPOCHS = {COURSE: {**EPOCHS_FOR, 500: 5}, IMAGENET: {5: 40, 20: 12, 100: 4}}
 
 
-def training_jobs() -> list[Row]:
-    """Every run that trains, in the order of a sweep."""
-    jobs = []
-    for (network, source), (tuned, method) in product(STARTS, RATES):
-        if network != tuned or (source == "scratch") != (method == "scratch"):
-            continue
-        for target, size, seed in product(TARGETS, EPOCHS[network], SEEDS):
-            if (method, size) == ("head, then full", 500):
-                continue
-            jobs += [_job(network, source, target, method, size, seed, rate) for rate in RATES[network, method]]
-            if (network, method) == (COURSE, "scratch"):
-                jobs.append(_job(network, source, target, "scratch, longer", size, seed, LONG_RATE))
-    return sorted(jobs, key=lambda job: (job["network"] == IMAGENET, job["per_class"]))
+@dataclass(frozen=True)
+class Method:
+    """A way to learn a new task. longer: times the epochs of the others; a probe is fitted to the end instead."""
+
+    name: str
+    phases: tuple[Phase, ...] = (Phase(),)
+    from_scratch: bool = False
+    longer: int = 1
+    probe: bool = False
+
+    def plan(self, epochs: int) -> list[tuple[Phase, int]]:
+        """The phases, each with its share of the epochs."""
+        return with_epochs(list(self.phases), self.longer * epochs)
 
 
-def probe_jobs() -> list[Row]:
-    """Every network whose frozen features are probed; 'scratch' is one with random weights."""
-    return [
-        {"network": network, "source": source, "target": target, "method": "linear probe", "seed": seed}
-        for (network, source), target, seed in product(STARTS, TARGETS, SEEDS)
-    ]
+_UNFREEZING = (Phase("pool", 1 / 5, HEAD_RATE), *(Phase(to, 1 / 5) for to in ("stage2", "stage1", "stem", None)))
+METHODS = {  # by name, in the order in which they are shown: the more of the network trains, the further down
+    method.name: method
+    for method in (
+        Method("scratch", from_scratch=True),
+        Method("scratch, longer", from_scratch=True, longer=5),
+        Method("linear probe", (), probe=True),
+        Method("head only", (Phase("pool"),)),
+        Method("last stage", (Phase("stage2"),)),
+        Method("gradual unfreezing", _UNFREEZING),
+        Method("head, then full", (Phase("pool", 1 / 2, HEAD_RATE), Phase(None, 1 / 2))),
+        Method("full"),
+        Method("full, head 10x", (Phase(changes={"head_ratio": 10.0}),)),
+        Method("full, no augmentation", (Phase(changes={"augment": False}),)),
+        Method("full, decay x100", (Phase(changes={"decay": 5.0}),)),
+    )
+}
+
+
+def named(name: str) -> Method:
+    """The method of this name. ValueError for an unknown one."""
+    if name not in METHODS:
+        raise unknown("method", name, METHODS)
+    return METHODS[name]
 
 
 def trained(network: str, source: str, target: str, method: str, per_class: int, seed: int, rate: float) -> list[Row]:
     """One training run: accuracy on valid and on test photos, seconds, FLOPs and megabytes.
 
-    looks: 'seconds:accuracy' on some valid photos along the way. flops, memory_mb: computed (see costs), not measured.
-    FileNotFoundError for a pretraining seed whose checkpoint is not built: run `make checkpoints`.
+    look_1, look_2, ...: accuracy on some valid photos along the way, after seconds_1, seconds_2, ... of training.
+    flops, memory_mb: computed, not measured. ValueError for an unknown method; FileNotFoundError for a pretraining seed
+    whose checkpoint is not built: run `make checkpoints`.
     """
     train_photos, valid, test = splits(TARGETS[target])
     few, watched = train_photos.take(per_class, seed), valid.take(WATCHED)
-    plan, batch, size = _plan(network, method, per_class), _batch(per_class), PIXELS[network]
+    plan, batch, size = named(method).plan(EPOCHS[network][per_class]), _batch(per_class), PIXELS[network]
     epochs = sum(share for _, share in plan)
     model = start(network, source, seed, len(test.classes))
-    looks, looks_in_all, seconds, epoch = [], LOOKS[network], 0.0, 0
+    looks: list[tuple[float, float]] = []
+    looks_in_all, seconds, epoch = LOOKS[network], 0.0, 0
     for phase, share in plan:
         freeze(model, phase.through)
         recipe = Recipe(share, phase.rate or rate, batch=batch, seed=seed, fixed_views=True, **phase.changes)
@@ -98,11 +91,11 @@ def trained(network: str, source: str, target: str, method: str, per_class: int,
             epoch += 1
             if epoch * looks_in_all // epochs > (epoch - 1) * looks_in_all // epochs:
                 seconds += time.perf_counter() - started
-                looks.append(f"{seconds:.2f}:{accuracy(model, watched, size):.3f}")
+                looks.append((seconds, accuracy(model, watched, size)))
                 started = time.perf_counter()
         seconds += time.perf_counter() - started
     flops, memory = _costs(network, method, len(test.classes), per_class)
-    row = result_row(accuracy(model, valid, size), accuracy(model, test, size), seconds, looks=" ".join(looks))
+    row = result_row(accuracy(model, valid, size), accuracy(model, test, size), seconds, **_columns(looks))
     return [{**row, "flops": flops, "memory_mb": memory, "photos": _digest(few)}]
 
 
@@ -135,7 +128,7 @@ def chosen(rows: pd.DataFrame) -> pd.DataFrame:
 def again(row: Row) -> Row:
     """Run a stored row once more."""
     job = {name: row[name] for name in KEYS}
-    if row["method"] != "linear probe":
+    if not named(row["method"]).probe:
         return trained(**job, rate=row["rate"])[0]
     size = job.pop("per_class")
     return next(found for found in probed(**job) if found["per_class"] == size)
@@ -158,15 +151,9 @@ def start(network: str, source: str, seed: int, classes: int) -> StagedModel:
     return model.new_head(classes)
 
 
-def _job(network, source, target, method, per_class, seed, rate) -> Row:
-    return dict(zip((*KEYS, "rate"), (network, source, target, method, per_class, seed, rate), strict=True))
-
-
-def _plan(network: str, method: str, per_class: int) -> list[tuple[Phase, int]]:
-    """The phases of a method, each with its epochs."""
-    if method == "scratch, longer":
-        return with_epochs(METHODS["scratch"], LONGER * EPOCHS[network][per_class])
-    return with_epochs(METHODS[method], EPOCHS[network][per_class])
+def _columns(looks: list[tuple[float, float]]) -> Row:
+    accuracies = {f"look_{i}": round(seen, 3) for i, (_, seen) in enumerate(looks, start=1)}
+    return accuracies | {f"seconds_{i}": round(seconds, 2) for i, (seconds, _) in enumerate(looks, start=1)}
 
 
 def _batch(per_class: int) -> int:
@@ -178,12 +165,12 @@ def _costs(network: str, method: str, classes: int, per_class: int) -> tuple[int
     """FLOPs of a whole run, and the megabytes that its hungriest step holds. The same for every seed and rate."""
     size, photos = PIXELS[network], classes * per_class
     model = start(network, "scratch", 0, classes)
-    if method == "linear probe":
+    if named(method).probe:
         freeze(model, model.stages[-2])
         bank = 4 * VIEWS * photos * model.head.in_features
         return backbones.prefix_flops(model, size) * VIEWS * photos, round((backbones.weight_bytes(model) + bank) / 1e6)
     flops, memory = 0, 0
-    for phase, share in _plan(network, method, per_class):
+    for phase, share in named(method).plan(EPOCHS[network][per_class]):
         freeze(model, phase.through)
         flops += photos * (
             share * backbones.step_flops(model, size, 2) // 2 + VIEWS * backbones.prefix_flops(model, size)

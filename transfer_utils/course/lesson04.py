@@ -16,18 +16,16 @@ from transfer_utils.machine import unknown
 from transfer_utils.show import Explorer, explore
 from transfer_utils.stats import Interval
 
-SIMILAR = {"vehicles": "vehicles", "animals": "animals"}  # a source, and the target that is like it
-
 
 def method_explorer(rows: pd.DataFrame) -> Explorer:
-    """Source by target by photos per class: every method's accuracy, and the one that guide.advice would take.
+    """Source by target by photos per class: every method's accuracy, and the one that advice() would take.
 
     rows: the chosen runs of the grid, of one network.
     """
     sources = [name for name in rows["source"].unique() if name != "scratch"]
     targets = list(rows["target"].unique())
     sizes = [str(size) for size in sorted(rows.loc[rows["method"] == "scratch", "per_class"].unique())]
-    names = [name for name in grid.METHODS_IN_ORDER if name in set(rows["method"])]
+    names = [name for name in grid.METHODS if name in set(rows["method"])]
     (network,) = rows["network"].unique()
     keys = itertools.product(sources, targets, sizes)
     tables = {key: advice(rows, key[0], key[1], int(key[2]), network) for key in keys}
@@ -114,54 +112,25 @@ def pareto_front(answer: Callable) -> str:
     return "what is beaten is out, and the rest goes from cheap to dear."
 
 
-def gain(
-    rows: pd.DataFrame, source: str, target: str, method: str, per_class: int, network: str = COURSE, over="scratch"
-) -> Interval:
-    """Accuracy on test photos minus that of the same network from scratch, on the same draws.
-
-    rows: one for each seed, as tradeoffs.chosen gives them. over: 'scratch', or 'scratch, longer'.
-    """
-    setting: dict[str, Any] = {"network": network, "target": target, "per_class": per_class}
-    return _minus(_by_seed(rows, source=source, method=method, **setting), _by_seed(rows, method=over, **setting))
-
-
-def interaction(rows: pd.DataFrame, method: str, per_class: int) -> Interval:
-    """What similarity is worth at equal amount: the gain from the similar source minus that from the other one.
-
-    The mean over both targets. Scratch cancels out, and so does a source or target that is good for everything.
-    """
-    accuracy = {
-        (source, target): _by_seed(
-            rows, network=COURSE, source=source, target=target, method=method, per_class=per_class
-        )
-        for source in SIMILAR
-        for target in SIMILAR.values()
-    }
-    _same_seeds(*accuracy.values())
-    terms = [values if target == SIMILAR[source] else -values for (source, target), values in accuracy.items()]
-    return stats.mean_interval(sum(terms) / len(SIMILAR))
-
-
 def photos_needed(
     rows: pd.DataFrame, source: str, target: str, method: str, per_class: int, over: str = "scratch"
 ) -> tuple[Interval, int]:
     """Photos per class with which scratch is as good as `method` with per_class; and how many seeds never got there.
 
-    over: 'scratch', or 'scratch, longer'.
-
-    Read off between the stored sizes on a logarithmic scale; a seed that never got there counts with the largest
-    size, and one that is better with the smallest counts with that. The interval is that of the logarithm.
+    rows: the chosen ones. over: 'scratch', or 'scratch, longer'. Read off between the stored sizes on a logarithmic
+    scale; a seed that never got there counts with the largest size, and one that is better with the smallest counts
+    with that. The interval is that of the logarithm. ValueError as for stats.paired().
     """
-    level = _by_seed(rows, network=COURSE, source=source, target=target, method=method, per_class=per_class)
-    scratch = stats.select(rows, network=COURSE, target=target, method=over)
-    curves = scratch.pivot_table(index="seed", columns="per_class", values="test")
-    _same_seeds(level, curves)
+    here = stats.select(rows, network=COURSE, target=target)
+    reused = {"source": source, "method": method, "per_class": per_class}
+    sizes = list(grid.EPOCHS[COURSE])
+    pairs = [stats.paired(here, reused, {"method": over, "per_class": size}, ["test"]) for size in sizes]
+    level = pairs[0][0]["test"].to_numpy()
     # A draw can be unlucky: the best so far makes the curve rise, so that it crosses a level once.
-    curves = curves.cummax(axis=1)
-    sizes = np.log(curves.columns.to_numpy(dtype=float))
-    logs = [np.interp(-want, -curve[::-1], sizes[::-1]) for want, curve in zip(level, curves.to_numpy(), strict=True)]
-    missed = int((level > curves.iloc[:, -1]).sum())
-    return _exp(stats.mean_interval(logs)), missed
+    curves = np.maximum.accumulate([scratch["test"] for _, scratch in pairs])
+    places = np.log(sizes)
+    logs = [np.interp(-want, -curve[::-1], places[::-1]) for want, curve in zip(level, curves.T, strict=True)]
+    return _exp(stats.mean_interval(logs)), int((level > curves[-1]).sum())
 
 
 def work_saved(rows: pd.DataFrame, source: str, target: str, per_class: int) -> tuple[Interval, int]:
@@ -169,18 +138,17 @@ def work_saved(rows: pd.DataFrame, source: str, target: str, per_class: int) -> 
 
     Counted in looks at the same valid photos. Both train the whole network for as many steps, so that the ratio holds
     for operations and for time, however busy the machine was. A seed that never gets there counts as if it got there
-    with its last step: its true ratio is lower. The interval is that of the logarithm.
+    with its last step: its true ratio is lower. The interval is that of the logarithm. rows: the chosen ones.
+    ValueError as for stats.paired().
     """
-    setting: dict[str, Any] = {"network": COURSE, "target": target, "per_class": per_class}
-    slow = _by_seed(rows, "looks", source="scratch", method="scratch", **setting).map(_accuracies)
-    fast = _by_seed(rows, "looks", source=source, method="full", **setting).map(_accuracies)
-    _same_seeds(fast, slow)
-    logs, missed = [], 0
-    for before, after in zip(slow, fast, strict=True):
-        reached = [look for look, accuracy in enumerate(after, start=1) if accuracy >= max(before)]
-        missed += not reached
-        logs.append(math.log((before.index(max(before)) + 1) / min(reached, default=len(after))))
-    return _exp(stats.mean_interval(logs)), missed
+    here = stats.select(rows, network=COURSE, target=target, per_class=per_class)
+    looks = [f"look_{i}" for i in range(1, grid.LOOKS[COURSE] + 1)]
+    sides = stats.paired(here, {"source": source, "method": "full"}, "scratch", looks)
+    fast, slow = (side.dropna(axis=1).to_numpy() for side in sides)  # a run of five epochs has five looks
+    as_good = fast >= slow.max(axis=1, keepdims=True)
+    never = ~as_good.any(axis=1)
+    reached = np.where(never, fast.shape[1] - 1, as_good.argmax(axis=1))
+    return _exp(stats.mean_interval(np.log((slow.argmax(axis=1) + 1) / (reached + 1)))), int(never.sum())
 
 
 def advice(rows: pd.DataFrame, source: str, target: str, per_class: int, network: str = COURSE) -> pd.DataFrame:
@@ -195,12 +163,12 @@ def advice(rows: pd.DataFrame, source: str, target: str, per_class: int, network
             raise unknown(name, wanted, map(str, sorted(set(part[name]))))
         if name != "source":
             part = stats.select(part, **{name: wanted})
-    part = part[(part["source"] == source) | part["method"].isin(["scratch", "scratch, longer"])]
-    groups = dict(list(part.groupby("method", sort=False)))
-    best = max(groups, key=lambda method: groups[method]["valid"].mean())
+    from_scratch = [method.name for method in grid.METHODS.values() if method.from_scratch]
+    part = part[(part["source"] == source) | part["method"].isin(from_scratch)]
+    best = part.groupby("method", sort=False)["valid"].mean().idxmax()
     lines = []
-    for method, group in groups.items():
-        behind = 0.0 if method == best else _minus(_by_seed(groups[best], "valid"), _by_seed(group, "valid")).low
+    for method, group in part.groupby("method", sort=False):
+        behind = 0.0 if method == best else stats.difference(part, best, method, "valid").low
         cost = {"flops": int(group["flops"].iloc[0]), "seconds": group["seconds"].median()}
         score = vars(stats.mean_interval(group["test"]))
         lines.append({"method": method, **score, **cost, "valid": group["valid"].mean(), "as good": behind <= 0})
@@ -209,31 +177,8 @@ def advice(rows: pd.DataFrame, source: str, target: str, per_class: int, network
     return table
 
 
-def _by_seed(rows: pd.DataFrame, value: str = "test", **where) -> pd.Series:
-    found = stats.select(rows, **where).set_index("seed")[value].sort_index()
-    if found.empty or found.index.has_duplicates:
-        raise ValueError(f"There are {len(found)} rows for {where}; a comparison needs one for each seed.")
-    return found
-
-
-def _minus(first: pd.Series, second: pd.Series) -> Interval:
-    _same_seeds(first, second)
-    return stats.mean_interval(first - second)
-
-
-def _same_seeds(first: pd.Series | pd.DataFrame, *others: pd.Series | pd.DataFrame) -> None:
-    for other in others:
-        if not first.index.equals(other.index):
-            raise ValueError(f"The seeds differ: {list(first.index)} and {list(other.index)}; a pair needs both.")
-
-
 def _exp(log: Interval) -> Interval:
     return Interval(math.exp(log.mean), math.exp(log.low), math.exp(log.high), log.n)
-
-
-def _accuracies(looks: str) -> list[float]:
-    """Of 'seconds:accuracy seconds:accuracy ...'."""
-    return [float(look.partition(":")[2]) for look in looks.split()]
 
 
 def gains_by_task(rows: pd.DataFrame) -> pd.DataFrame:
@@ -247,8 +192,8 @@ def gains_by_task(rows: pd.DataFrame) -> pd.DataFrame:
 def correlation(table: pd.DataFrame, measure: str, draws: int = 2000) -> Interval:
     """Correlation of a measure with the gain between the sources of one task, with a 95 % bootstrap over tasks.
 
-    table: that of gains(). Each task's own mean is taken off first: that some tasks gain more from every source does
-    not help to choose one.
+    table: that of gains_by_task(). Each task's own mean is taken off first: that some tasks gain more from every source
+    does not help to choose one.
     """
     x, y = (table.pivot(index="task", columns="source", values=name).to_numpy() for name in (measure, "gain"))
     x, y = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)

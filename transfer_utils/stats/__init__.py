@@ -2,7 +2,7 @@
 
 from transfer_utils.stats.evaluation import Evaluation, cell, evaluate
 from transfer_utils.stats.intervals import Interval, Share, mean_interval, share_interval
-from transfer_utils.stats.rows import paired_difference, pareto, results, select, stack, summarise
+from transfer_utils.stats.rows import difference, paired, pareto, results, select, stack, summarise
 from transfer_utils.stats.sweeps import SEEDS, Row, failures, result_row, sweep
 
 __all__ = [
@@ -12,10 +12,11 @@ __all__ = [
     "SEEDS",
     "Share",
     "cell",
+    "difference",
     "evaluate",
     "failures",
     "mean_interval",
-    "paired_difference",
+    "paired",
     "pareto",
     "result_row",
     "results",

@@ -1,10 +1,15 @@
 """Stored rows, and what is selected, paired and summed up from them."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
 from transfer_utils import machine
 from transfer_utils.machine import unknown
 from transfer_utils.stats.intervals import Interval, mean_interval
+
+Side = str | Mapping[str, Any]  # a method, or the value that each of these columns has
 
 
 def results(name: str) -> pd.DataFrame:
@@ -15,19 +20,54 @@ def results(name: str) -> pd.DataFrame:
     return pd.read_csv(folder / f"{name}.csv")
 
 
-def paired_difference(rows: pd.DataFrame, better: str, worse: str, value: str = "test", **where) -> Interval:
-    """Mean and interval of the per-seed differences `value` of method `better` minus `worse`, on the rows where ...
+def difference(rows: pd.DataFrame, first: Side, second: Side, value: str = "test") -> Interval:
+    """Mean and interval of the per-seed differences of a column, the first side's rows minus the second's.
 
-    rows: columns method, seed and those named in where. ValueError when the two methods' seeds differ.
+    first, second: which rows, as {column: value}, for example {"source": "both", "method": "full"}; a string is short
+    for {"method": string}. Select the setting that both sides share beforehand. ValueError as for paired().
     """
-    kept = select(rows, **where)
-    first, second = (kept[kept["method"] == name].set_index("seed")[value].sort_index() for name in (better, worse))
-    if not first.index.equals(second.index) or first.index.has_duplicates or first.empty:
+    one, other = paired(rows, first, second, [value])
+    return mean_interval(one[value] - other[value])
+
+
+def paired(rows: pd.DataFrame, first: Side, second: Side, values: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """These columns of both sides' rows, by seed and in the same order; the sides are named as for difference().
+
+    ValueError for an unknown column or value, for a side without a row or with a seed twice, and for other seeds.
+    """
+    one, other = (_by_seed(rows, side, values) for side in (first, second))
+    if not one.index.equals(other.index):
         raise ValueError(
-            f"{better!r} has seeds {list(first.index)} and {worse!r} has {list(second.index)}; "
-            "a paired difference needs the same seeds, each once. Name more columns to select by."
+            f"The seeds differ: {first!r} has {list(one.index)} and {second!r} has {list(other.index)}; "
+            "a difference needs the same seeds on both sides. Select the seeds that both have."
         )
-    return mean_interval(first - second)
+    return one, other
+
+
+def _by_seed(rows: pd.DataFrame, side: Side, values: list[str]) -> pd.DataFrame:
+    found = _matching(rows, {"method": side} if isinstance(side, str) else side, values).set_index("seed").sort_index()
+    if found.index.has_duplicates:
+        raise ValueError(
+            f"{side!r} has the seeds {list(found.index)}; a difference needs each seed once. "
+            "Name more columns, or select by them beforehand."
+        )
+    return found[values]
+
+
+def _matching(rows: pd.DataFrame, wanted: Mapping[str, Any], values: list[str]) -> pd.DataFrame:
+    for column in (*wanted, *values, "seed"):
+        if column not in rows:
+            raise unknown("column", column, map(str, rows))
+    found = select(rows, **wanted)
+    for column, value in wanted.items():
+        if found.empty and value not in set(rows[column]) and len(rows):
+            raise unknown(column, value, map(str, rows[column].unique()))
+    if found.empty:
+        raise ValueError(
+            f"None of the {len(rows)} rows has {dict(wanted)}; a difference needs one for each seed. "
+            "Change a value, or what was selected beforehand."
+        )
+    return found
 
 
 def select(rows: pd.DataFrame, **where) -> pd.DataFrame:
