@@ -214,7 +214,7 @@ print({name: round(change, 3) for name, change in list(moved.items())[:3]})
 # %%
 careful = backbones.load_backbone("course_resnet/both", classes=3)
 backbones.freeze(careful, through="pool")
-before = backbones.frozen_state(careful)
+before = careful.frozen_state()
 training.fit(careful, animals, size=32, recipe=training.Recipe(epochs=run.few(10), rate=1e-2, batch=32))
 careful.cpu().train()(careful.preprocess(dark[:50]))
 drift = backbones.drift(before, careful)

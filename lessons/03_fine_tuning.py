@@ -114,7 +114,7 @@ print("moved all the same:", list(backbones.drift(before, model.stem)))  # NBVAL
 
 # %%
 model = freeze(pretrained(), through="pool")
-before = backbones.frozen_state(model)
+before = model.frozen_state()
 fit(model, few, size=32, recipe=Recipe(epochs=run.few(30), rate=1e-2, batch=16, fixed_views=True))
 drift = backbones.drift(before, model)
 assert drift == {}

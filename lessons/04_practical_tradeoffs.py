@@ -411,7 +411,7 @@ for target in targets:
 # Somebody had to pay for the pretraining. What did that cost, and when has it paid back?
 
 # %%
-card = backbones.shipped_card("both")
+card = backbones.load_backbone("course_resnet/both").card
 fresh = backbones.course_resnet(len(card["classes"]))
 paid = card["photos"] * card["recipe"]["epochs"] * backbones.step_flops(fresh, 32, 2) / 2
 spared = at_20.loc["scratch", "flops"] - at_20.loc["linear probe", "flops"]

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy, interpolate
 
 import notebooks
 from transfer_utils import backbones, course, data, training
-from transfer_utils.backbones import drift, freeze, frozen_state
+from transfer_utils.backbones import drift, freeze
 from transfer_utils.course import lesson03
 from transfer_utils.data import TARGETS
 from transfer_utils.machine import device, memory
@@ -116,7 +116,7 @@ def test_training_never_waits_between_two_steps(card, tiny, pairs, own_home, mon
 def test_a_network_learns_there_in_every_precision(card, tiny, pairs, own_home, monkeypatch, precision, through):
     monkeypatch.setattr(device, "precision", lambda _: precision)
     model, seen = freeze(tiny(), through), set()
-    held = frozen_state(model)
+    held = model.frozen_state()
     model.body.register_forward_hook(lambda _, x, y: seen.add(x[0].device.type))
     model.head.register_forward_hook(lambda _, x, y: seen.add(y.dtype))
     history = training.fit(model, *pairs, 32, Recipe(epochs=6, rate=1e-2, batch=32), progress=False)

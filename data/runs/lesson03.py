@@ -7,7 +7,7 @@ import torch
 
 from runs.shared import every, pretrained_on_both
 from transfer_utils import backbones, data
-from transfer_utils.backbones import StagedModel, drift, freeze, frozen_state
+from transfer_utils.backbones import StagedModel, drift, freeze
 from transfer_utils.course import grid
 from transfer_utils.data import SOURCES, TARGETS, ImageSet, splits
 from transfer_utils.stats import Row
@@ -36,7 +36,7 @@ def rows(method: str, per_class: int, seed: int) -> list[Row]:
             if way.from_scratch
             else pretrained_on_both(seed).new_head(len(test.classes))
         )
-        before = frozen_state(freeze(model, way.phases[0].through))
+        before = freeze(model, way.phases[0].through).frozen_state()
         started = time.perf_counter()
         for phase, epochs in way.plan(grid.EPOCHS_FOR[per_class]):
             freeze(model, phase.through)
@@ -44,7 +44,7 @@ def rows(method: str, per_class: int, seed: int) -> list[Row]:
             fit(model, few, None, 32, replace(recipe, **phase.changes), progress=False)
         row = {"rate": rate, "seconds": round(time.perf_counter() - started, 2)}
         row |= {"train": round(accuracy(model, few, 32), 4), "valid": round(accuracy(model, valid, 32), 4)}
-        held = frozen_state(model)
+        held = model.frozen_state()
         if held:
             row["drift"] = len(drift({name: before[name] for name in held}, model))
         runs.append(model)

@@ -10,7 +10,6 @@ from transfer_utils.backbones import (
     course_resnet,
     drift,
     freeze,
-    frozen_state,
     hold_statistics,
     parameter_groups,
 )
@@ -104,7 +103,7 @@ def test_a_deep_copy_keeps_the_promises_for_itself(tiny):
 def test_without_the_sticky_switch_statistics_drift(tiny):
     """What the switch is for: without it, model.train() lets the statistics move, though the weights stay."""
     model = freeze(tiny(), "stem")
-    before = frozen_state(model)
+    before = model.frozen_state()
     del model.stem.__dict__["held"]
     learn(model)
     assert set(drift(before, model)) == {"stem.1.running_mean", "stem.1.running_var", "stem.1.num_batches_tracked"}
@@ -144,7 +143,7 @@ def test_unfreezing_everything(tiny, mode):
     model = freeze(tiny(), "pool").train(mode)
     freeze(model, None)
     assert model.frozen == []
-    assert frozen_state(model) == {}
+    assert model.frozen_state() == {}
     assert all(p.requires_grad for p in model.parameters())
     assert all(module.training is mode for module in model.modules())
     before = state_below(model, "stem", "body", "head")
@@ -196,7 +195,7 @@ def test_held_statistics_outlast_a_frozen_stage(tiny):
 def test_held_statistics_do_not_count_as_frozen(tiny):
     model = hold_statistics(tiny())
     assert model.frozen == []
-    assert frozen_state(model) == {}
+    assert model.frozen_state() == {}
     assert count_parameters(model, trainable=True) == count_parameters(model)
 
 
@@ -219,7 +218,7 @@ def test_held_statistics_in_a_real_training(pairs):
 
 def test_frozen_state_is_a_copy_of_frozen_tensors_and_buffers(tiny):
     model = freeze(tiny(), "body")
-    state = frozen_state(model)
+    state = model.frozen_state()
     assert set(state) == {name for name in model.state_dict() if name.startswith(("stem.", "body."))}
     assert {"stem.1.running_mean", "body.1.num_batches_tracked"} <= set(state)
     with torch.no_grad():
@@ -229,7 +228,7 @@ def test_frozen_state_is_a_copy_of_frozen_tensors_and_buffers(tiny):
 
 def test_drift_sees_the_smallest_change(tiny):
     model = freeze(tiny(), "stem")
-    before = frozen_state(model)
+    before = model.frozen_state()
     weight = model.stem[0].weight
     with torch.no_grad():
         weight[0, 0, 0, 0] = torch.nextafter(weight[0, 0, 0, 0], torch.tensor(10.0))
@@ -243,7 +242,7 @@ def test_drift_compares_states_too():
 
 
 def test_drift_refuses_missing_tensors(tiny):
-    before = frozen_state(freeze(tiny(), "stem"))
+    before = freeze(tiny(), "stem").frozen_state()
     with pytest.raises(ValueError, match=r"cannot find 'stem\.0\.weight' afterwards; compare two states of the same"):
         drift(before, torch.nn.Linear(2, 2))
 

@@ -15,7 +15,6 @@ from transfer_utils.backbones import (
     StagedModel,
     drift,
     freeze,
-    frozen_state,
     hold_statistics,
     parameter_groups,
     unwrapped,
@@ -83,7 +82,7 @@ def test_frozen_stages_survive(tiny, trip, through):
     again = ROUND_TRIPS[trip](model)
     assert again.frozen == model.frozen
     assert drift(model.state_dict(), again) == {}
-    before = frozen_state(again)
+    before = again.frozen_state()
     learn(again)
     assert before
     assert drift(before, again) == {}
@@ -123,7 +122,7 @@ def test_a_copy_can_be_released_alone(tiny, trip):
 )
 def test_whoever_switches_the_mode_statistics_of_frozen_stages_stay(tiny, switch):
     model = freeze(tiny(), "stem")
-    before = frozen_state(model)
+    before = model.frozen_state()
     switch(model)
     model(torch.randn(8, 3, 16, 16) + 1)
     assert drift(before, model) == {}
@@ -153,7 +152,7 @@ def test_wrapped_models_are_unwrapped(tiny, wrapper):
     inner = unwrapped(wrapped)
     assert freeze(wrapped, "body") is wrapped
     assert inner.frozen == ["stem", "body"]
-    assert list(frozen_state(wrapped)) == [name for name in inner.state_dict() if name.startswith(("stem.", "body."))]
+    assert list(inner.frozen_state()) == [name for name in inner.state_dict() if name.startswith(("stem.", "body."))]
     (head,) = parameter_groups(wrapped, rate=0.1, head_ratio=10)
     assert head["lr"] == 0.1
     assert {id(p) for p in head["params"]} == {id(p) for p in inner.head.parameters()}
@@ -175,7 +174,7 @@ def test_a_wrapped_model_trains_and_answers_as_the_model_itself(tiny, pairs, own
 def test_a_compiled_model_runs_whole_and_keeps_its_promises(tiny):
     model, x = freeze(tiny(), "stem"), torch.randn(8, 3, 16, 16) + 1
     compiled = torch.compile(model, backend="eager", fullgraph=True)
-    before = frozen_state(model)
+    before = model.frozen_state()
     for module in model.modules():
         module.training = True
     compiled(x)
@@ -201,7 +200,6 @@ def test_a_checkpoint_of_a_wrapped_model_has_plain_names(tiny, tmp_path, wrapper
     [
         lambda network: freeze(network, None),
         hold_statistics,
-        frozen_state,
         lambda network: parameter_groups(network, 0.1),
         lambda network: training.fit(network, None),
         lambda network: training.extract(network, None, 32),
@@ -301,7 +299,7 @@ def test_an_interrupted_fit_lets_the_model_be_frozen_and_trained_further(tiny, p
 
     model.head.register_forward_hook(interrupt)
     training.fit(model, *pairs, 32, QUICK, progress=False)
-    before = frozen_state(freeze(model, "body"))
+    before = freeze(model, "body").frozen_state()
     training.fit(model, *pairs, 32, QUICK, progress=False)
     assert drift(before, model) == {}
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from transfer_utils.stats import Interval, difference, mean_interval, paired, select, share_interval, stack, summarise
+from transfer_utils.stats import Interval, difference, mean_interval, paired, select, share_interval, summarise
 from transfer_utils.stats.intervals import Share
 
 
@@ -218,8 +218,3 @@ def test_summarise_by_one_column_and_another_value(rows):
     table = summarise(rows, "method", value="valid")
     assert dict(zip(table["method"], table["mean"], strict=True)) == {"better": 0.0, "worse": 0.0}
     assert table["n"].tolist() == [6, 6]
-
-
-def test_stack_keeps_shared_columns():
-    table = stack(pd.DataFrame({"a": [1], "b": [2]}), pd.DataFrame({"c": [3], "a": [4]}))
-    assert table.to_dict("list") == {"a": [1, 4]}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from transfer_utils import data
-from transfer_utils.backbones import StagedModel, course_resnet, drift, freeze, frozen_state
+from transfer_utils.backbones import StagedModel, course_resnet, drift, freeze
 from transfer_utils.data import augment
 from transfer_utils.machine import device, memory
 from transfer_utils.training import Epoch, Recipe, Step, accuracy, features, fit, fit_until_flat, loop, predict, train
@@ -231,7 +231,7 @@ def test_fit_shows_progress_only_when_asked(tiny, pairs, capsys):
 @pytest.mark.parametrize("augment", [True, False])
 def test_frozen_prefix_trains_on_cached_features(tiny, pairs, own_home, in_float32, through, augment):
     model = freeze(tiny(), through)
-    before, rest = frozen_state(model), state(model)
+    before, rest = model.frozen_state(), state(model)
     history = fit(model, *pairs, 32, replace(QUICK, epochs=3, augment=augment), progress=False)
     assert drift(before, model) == {}
     assert "head.weight" in drift(rest, model)

@@ -24,7 +24,6 @@ from transfer_utils.backbones.freezing import (
     count_parameters,
     drift,
     freeze,
-    frozen_state,
     hold_statistics,
     parameter_groups,
 )
@@ -42,7 +41,6 @@ __all__ = [
     "drift",
     "export",
     "freeze",
-    "frozen_state",
     "grad_cam",
     "hold_statistics",
     "keeping_modes",

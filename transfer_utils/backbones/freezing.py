@@ -1,6 +1,5 @@
 """Freeze the first stages of a network for good, and prove that they did not move."""
 
-from collections import OrderedDict
 from typing import TypeVar
 
 import torch
@@ -43,15 +42,6 @@ def hold_statistics(model: Model) -> Model:
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             hold(module)
     return model
-
-
-def frozen_state(model: nn.Module) -> State:
-    """A copy of every tensor and buffer in the frozen stages, to compare with later. TypeError as in freeze."""
-    staged = unwrapped(model)
-    stages = tuple(f"{name}." for name in staged.frozen)
-    return OrderedDict(
-        (k, v.detach().clone()) for k, v in staged.state_dict().items() if stages and k.startswith(stages)
-    )
 
 
 def drift(before: State, after: State | nn.Module) -> dict[str, float]:

@@ -72,6 +72,11 @@ class StagedModel(Stages):
         """
         return self.split(after=self.frozen[-1]) if self.frozen else (Stages(), self)
 
+    def frozen_state(self) -> dict[str, Tensor]:
+        """A copy of every tensor and buffer in the frozen stages, to compare with later, see drift."""
+        stages = tuple(f"{name}." for name in self.frozen)
+        return {k: v.detach().clone() for k, v in self.state_dict().items() if stages and k.startswith(stages)}
+
     def preprocess(self, photos: Tensor) -> Tensor:
         """uint8 (N, 3, H, W) to normalised float32 of the same shape. It never resizes."""
         return (photos.float() / 255 - self.mean) / self.std

@@ -140,7 +140,7 @@ def _limit(known: Tensor, groups: Tensor) -> float:
     return torch.quantile(_strangeness(likeness), ORDINARY).item()
 
 
-def _nearest(likeness: Tensor):
+def _nearest(likeness: Tensor) -> torch.return_types.topk:
     return likeness.topk(min(NEIGHBOURS, likeness.shape[1]), dim=1)
 
 

@@ -1,8 +1,8 @@
 """From runs to rows, from rows to intervals and verdicts."""
 
 from transfer_utils.stats.evaluation import Evaluation, cell, evaluate
-from transfer_utils.stats.intervals import Interval, Share, mean_interval, share_interval
-from transfer_utils.stats.rows import difference, paired, pareto, results, select, stack, summarise
+from transfer_utils.stats.intervals import Interval, mean_interval, share_interval
+from transfer_utils.stats.rows import difference, paired, pareto, results, select, summarise
 from transfer_utils.stats.sweeps import SEEDS, Row, failures, result_row, sweep
 
 __all__ = [
@@ -10,7 +10,6 @@ __all__ = [
     "Interval",
     "Row",
     "SEEDS",
-    "Share",
     "cell",
     "difference",
     "evaluate",
@@ -22,7 +21,6 @@ __all__ = [
     "results",
     "select",
     "share_interval",
-    "stack",
     "summarise",
     "sweep",
 ]

@@ -70,7 +70,7 @@ def _matching(rows: pd.DataFrame, wanted: Mapping[str, Any], values: list[str]) 
     return found
 
 
-def select(rows: pd.DataFrame, **where) -> pd.DataFrame:
+def select(rows: pd.DataFrame, **where: object) -> pd.DataFrame:
     """The rows whose columns have these values."""
     for column, wanted in where.items():
         rows = rows[rows[column] == wanted]
@@ -84,11 +84,6 @@ def summarise(rows: pd.DataFrame, *columns: str, value: str = "test") -> pd.Data
         interval = mean_interval(group[value])
         records.append({**dict(zip(columns, key, strict=True)), **vars(interval)})
     return pd.DataFrame(records)
-
-
-def stack(*tables: pd.DataFrame) -> pd.DataFrame:
-    """Several tables of rows below each other, with the columns that all of them have."""
-    return pd.concat(tables, join="inner", ignore_index=True)
 
 
 def pareto(points: dict[str, tuple[float, float]]) -> list[str]:
