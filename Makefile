@@ -4,9 +4,11 @@ COLAB_PYTHON ?= python3.13
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# One test process a core, and no more than four: each needs 2 GB. A file's tests share a process, the longest start first.
+TOGETHER := -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help lab course test colab-test colab-test-full notebooks checkpoints results sweep sweep-check bench bench-widgets check format clean
+.PHONY: help lab course test test-fast test-notebooks test-pages colab-test colab-test-full notebooks checkpoints results sweep sweep-check bench bench-widgets check format clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,8 +24,17 @@ lab: $(READY)  ## open the lessons in JupyterLab, as your own copies in my-noteb
 course: $(READY)  ## run every lesson from start to end on the embedded photos
 	$(BIN)/python tools/course.py
 
-test: $(READY)  ## run all tests
-	$(BIN)/python -m pytest
+test: $(READY)  ## run all tests (twelve minutes on two cores)
+	$(BIN)/python -m pytest $(TOGETHER)
+
+test-fast: $(READY)  ## run the tests that need no notebook, browser or Colab (two minutes on two cores)
+	$(BIN)/python -m pytest $(TOGETHER) -m 'not notebook and not browser and not colab'
+
+test-notebooks: $(READY)  ## run every notebook, solved in full and as shipped on a pretend card
+	$(BIN)/python -m pytest $(TOGETHER) -m notebook
+
+test-pages: $(READY)  ## run the tests that drive a browser or stand in for Colab
+	$(BIN)/python -m pytest $(TOGETHER) -m 'browser or colab'
 
 colab-test: $(READY)  ## run the tests that stand in for Colab (four minutes; part of `make test`)
 	$(BIN)/python -m pytest -m colab

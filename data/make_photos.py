@@ -27,7 +27,7 @@ Image.MAX_IMAGE_PIXELS = None  # the npm sheets are larger than Pillow's guard a
 def from_npm(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Pixels (N, 32, 32, 3) and labels of both splits: a sheet holds one photo per row of pixels."""
 
-    def read(sheets, labels):
+    def read(sheets: list[str], labels: str) -> tuple[np.ndarray, np.ndarray]:
         rows = [np.asarray(Image.open(folder / f"{s}.png").convert("RGB")).reshape(-1, SIDE, SIDE, 3) for s in sheets]
         return np.concatenate(rows), np.array(json.loads((folder / f"{labels}.json").read_text(encoding="utf-8")))
 

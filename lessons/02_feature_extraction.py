@@ -43,7 +43,7 @@ print(backbone.stages)
 # %%
 prefix, suffix = backbone.cpu().eval().split(after="pool")
 with torch.no_grad():
-    x = backbone.preprocess(data.resize(valid.images[:4], run.size))
+    x = backbone.preprocess(valid[:4].resized(run.size).images)
     whole, in_two = backbone(x), suffix(prefix(x))
 print("the same, bit for bit:", torch.equal(whole, in_two))  # NBVAL_CHECK_OUTPUT
 
@@ -69,7 +69,7 @@ print(f"features: {once:.1f} s, then the head: {head_only:.2f} s")
 print(f"the same features again in each of {epochs} epochs would take about {epochs * once:.0f} s")
 
 # %% [markdown]
-# **Takeaway.** The backbone is nearly all of the work. `features.extract` does it once, and keeps the result on disk
+# **Takeaway.** The backbone is nearly all of the work. `training.extract` does it once, and keeps the result on disk
 # under a key made of the weights, the photos, the size and the precision. Change one, and it computes anew.
 #
 # ## Ten photos per class
@@ -209,7 +209,7 @@ print({name: round(change, 3) for name, change in list(moved.items())[:3]})
 # and yet they move whenever the network runs in training mode. Features that we computed yesterday no longer belong to
 # this network.
 #
-# `model.eval()` stops it, until somebody calls `model.train()`. `freezing.freeze` keeps the promise for good:
+# `model.eval()` stops it, until somebody calls `model.train()`. `backbones.freeze` keeps the promise for good:
 
 # %%
 careful = backbones.load_backbone("course_resnet/both", classes=3)

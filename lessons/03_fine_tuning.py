@@ -96,7 +96,7 @@ print("tensors of the stem that moved:", len(backbones.drift(before, model.stem)
 
 # %% [markdown]
 # It moved: the gradient was already there, and the optimiser still held the tensors. To be safe, a frozen weight belongs
-# in no optimiser. `freezing.parameter_groups` hands over only what trains.
+# in no optimiser. `backbones.parameter_groups` hands over only what trains.
 #
 # **Switch 3: batch-norm's statistics.** They are no weights, they have no gradient, and no optimiser holds them. They
 # move whenever the network runs in training mode.
@@ -176,7 +176,7 @@ course.check("3.1", train_head)
 
 # %%
 watched = valid.take(run.few(100, quick=12), seed=run.seed)
-lab = course.freezing_lab(train, watched, epochs=run.few(course.EPOCHS, quick=6))
+lab = course.freezing_lab(train, watched, epochs=run.few(12, quick=6))
 lab
 
 # %% [markdown]

@@ -16,6 +16,16 @@ from transfer_utils.show import widgets
 from transfer_utils.training import features
 
 HERE = str(Path(__file__).parent)
+# What takes long, the longest first: begun last, it would leave the other workers with nothing to do.
+LONG = ("colab", "notebook", "browser")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For workers side by side: a file's tests share fixtures and stay in one, but each notebook goes by itself."""
+    for item in items:
+        if not (item.get_closest_marker("notebook") or item.get_closest_marker("xdist_group")):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(key=lambda item: next((i for i, name in enumerate(LONG) if item.get_closest_marker(name)), len(LONG)))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, interpolate
 
+import notebooks
 from transfer_utils import backbones, course, data, training
 from transfer_utils.backbones import drift, freeze, frozen_state
 from transfer_utils.course import lesson03
 from transfer_utils.data import TARGETS
 from transfer_utils.machine import device, memory
-from transfer_utils.training import Recipe, train
+from transfer_utils.training import Recipe, Step, train
 
 ONES = torch.ones(2, 3)
 QUICK = Recipe(epochs=2, rate=1e-2, batch=32)
@@ -103,9 +104,9 @@ def test_training_never_waits_between_two_steps(card, tiny, pairs, own_home, mon
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     model, waited, stepping = freeze(tiny(), through), [], False
     for record in train(model, *pairs, 32, QUICK):
-        if stepping and not record.metrics:
+        if stepping and isinstance(record, Step):
             waited.append(dict(pretend.waits))
-        stepping = not record.metrics
+        stepping = isinstance(record, Step)
         pretend.waits.clear()
     assert waited == [{}] * 6  # two epochs of four steps
 
@@ -152,4 +153,16 @@ def test_an_answer_that_was_used_on_the_card_is_checked_all_the_same(card, capsy
 
     course.check("0.1", lambda: backbones.load_backbone("efficientnet_lite0", classes=10).to(card))
     course.check("1.2", transplant)
+    assert capsys.readouterr().out.count("Right: ") == 2
+
+
+@pytest.mark.parametrize("name", notebooks.names())
+def test_every_solution_passes_its_check(card, name, capsys):
+    """Solutions and checks with the lesson's imports and nothing else, since the rest of a lesson takes minutes."""
+    cells = [cell for cell in notebooks.solved(name).cells if cell.cell_type == "code"]
+    imports = [line for cell in cells for line in cell.source.splitlines() if line.startswith(("import ", "from "))]
+    solutions = [c.source for c in cells if c.metadata.get("tags") == ["solution"] and c.source.startswith("def ")]
+    checks = [line for cell in cells for line in cell.source.splitlines() if line.startswith("course.check(")]
+    assert len(solutions) == len(checks) == 2
+    exec("\n".join([*imports, *solutions, *checks]), {})
     assert capsys.readouterr().out.count("Right: ") == 2

@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import browser
 import nbformat
 import pytest
+from filelock import FileLock
 from nbformat.v4 import new_code_cell, new_notebook
 from test_notebooks import printed
 
@@ -27,15 +29,21 @@ print(transfer_utils.__file__)
 
 
 @pytest.fixture(scope="module")
-def python() -> Path:
-    """Colab's notebook packages on the Python in use, with its torch; kept in build/ for the next time."""
-    folder, shared = colab.ROOT / "build" / "colab", colab.share(colab.ROOT / "build" / "colab_shared")
-    try:
-        return colab.environment(folder, sys.executable, colab.PAGE, shared)
-    except subprocess.CalledProcessError as error:
-        if os.environ.get("CI"):
-            pytest.fail(f"in CI this test must run: {error}")
-        pytest.skip(f"no network: could not install Colab's packages ({error})")
+def python() -> Iterator[Path]:
+    """Colab's notebook packages on the Python in use, with its torch; kept in build/ for the next time.
+
+    Locked, since the tests take the course out of it and put it back: another run of them has to wait.
+    """
+    build = colab.ROOT / "build"
+    build.mkdir(exist_ok=True)
+    with FileLock(build / "colab.lock"):
+        try:
+            made = colab.environment(build / "colab", sys.executable, colab.PAGE, colab.share(build / "colab_shared"))
+        except subprocess.CalledProcessError as error:
+            if os.environ.get("CI"):
+                pytest.fail(f"in CI this test must run: {error}")
+            pytest.skip(f"no network: could not install Colab's packages ({error})")
+        yield made
 
 
 @pytest.fixture(scope="module")

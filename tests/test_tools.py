@@ -1,6 +1,9 @@
 """The tools behind `make course`, `make lab` and `make notebooks`, and the files at the top of the repository."""
 
+import itertools
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -100,8 +103,44 @@ def test_files_have_the_same_bytes_on_every_system():
 
 
 def test_conda_users_get_the_same_versions():
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
-    assert environment["dependencies"][-1] == {"pip": ["--constraint constraints.txt", "--editable .[lab]"]}
+    options = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"][-1]["pip"]
+    given = dict(option.split() for option in options)
+    assert (ROOT / given["--constraint"]).samefile(ROOT / "constraints.txt")
+    folder, _, extra = given["--editable"].rstrip("]").partition("[")
+    assert extra in tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a script for bash")
+@pytest.mark.parametrize("browser", [None, "chromium", "google-chrome"])
+@pytest.mark.parametrize(
+    ("given", "made"),
+    [([], "check test"), (["test-fast"], "test-fast"), (["test-pages"], "test-pages")],
+    ids=["all", "fast", "pages"],
+)
+def test_ci_checks_and_tests_and_brings_a_browser_where_it_is_needed(tmp_path, browser, given, made):
+    """Run with commands that only note that they were called."""
+    for name in ("make", "apt-get", "sudo", *filter(None, [browser])):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {tmp_path}/log\n')
+        (tmp_path / name).chmod(0o755)
+    for name in ("bash", "dirname", "id"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    subprocess.run([tmp_path / "bash", ROOT / ".ci" / "run", *given], env={"PATH": str(tmp_path)}, check=True)
+    *before, last = (tmp_path / "log").read_text().splitlines()
+    assert last == f"make {made}"
+    assert any("install" in line and "chromium" in line for line in before) is (
+        browser is None and given != ["test-fast"]
+    )
+
+
+def test_the_hosted_parts_are_all_of_the_tests():
+    """Whatever markers a test has, one of the parts runs it."""
+    (job,) = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"].values()
+    parts = [part for part in job["strategy"]["matrix"]["part"] if part != "check"]
+    rules = (ROOT / "Makefile").read_text()
+    chosen = [re.search(rf"^{part}:.*\n.* -m '?([^'\n]+)", rules, re.M)[1] for part in parts]
+    for markers in itertools.product([False, True], repeat=3):
+        has = dict(zip(("notebook", "browser", "colab"), markers, strict=True))
+        assert any(eval(rule, {}, dict(has)) for rule in chosen), has
 
 
 def test_every_dependency_is_pinned_within_its_range():

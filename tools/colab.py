@@ -45,8 +45,10 @@ def environment(folder: Path, python: str, packages: Iterable[str], shared: Path
     """
     own = folder / "bin" / "python"
     wanted = [f"{name}=={versions()[name]}" for name in packages]
-    stamp, recipe = folder / "made_from.txt", f"{python} {shared} {wanted}"
-    if stamp.exists() and stamp.read_text(encoding="utf-8") == recipe:
+    # The interpreter behind the links: after its update, or on another machine, the environment is of no use.
+    interpreter = os.path.realpath(shutil.which(python) or python)
+    stamp, recipe = folder / "made_from.txt", f"{interpreter} {shared} {wanted}"
+    if own.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == recipe:
         return own
     subprocess.run([python, "-m", "venv", "--clear", folder], check=True)
     (site,) = folder.glob("lib/python*/site-packages")

@@ -1,7 +1,7 @@
 """What the runs behind the stored rows share; each lessonNN.py makes data/results/lessonNN.csv."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import product
 from typing import Protocol, TypeVar
 
@@ -56,7 +56,16 @@ def probe_row(backbone: StagedModel, few: ImageSet, valid: ImageSet, test: Image
     return result_row(*scores, seconds, rate=None, head_ratio=None, epochs=1)
 
 
-def best_of(build, recipes: list[Recipe], few, valid, test, size: int, seed: int, watched=None) -> Row:
+def best_of(
+    build: Callable[[], StagedModel],
+    recipes: list[Recipe],
+    few: ImageSet,
+    valid: ImageSet,
+    test: ImageSet,
+    size: int,
+    seed: int,
+    watched: ImageSet | None = None,
+) -> Row:
     """Train with each recipe from the same start; the best on valid photos reads the test photos, once.
 
     watched: valid photos to train until accuracy on them stops rising; None: train for all epochs.

@@ -118,7 +118,7 @@ def test_measuring_leaves_the_model_alone(tiny, cost, through, mode):
     trains = [p.requires_grad for p in model.parameters()]
     assert cost(model, 32, 4) > 0
     assert backbones.drift(before, model) == {}
-    assert backbones.frozen_through(model) == through
+    assert (model.frozen or [None])[-1] == through
     assert [module.training for module in model.modules()] == modes
     assert [p.requires_grad for p in model.parameters()] == trains
     assert all(p.grad is None for p in model.parameters())
@@ -130,5 +130,5 @@ def test_counting_a_prefix_leaves_the_model_alone(tiny, mode):
     before = copy.deepcopy(model.state_dict())
     backbones.prefix_flops(model, 32)
     assert backbones.drift(before, model) == {}
-    assert backbones.frozen_through(model) == "stem"
+    assert model.frozen == ["stem"]
     assert model.body.training == mode

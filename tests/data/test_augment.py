@@ -67,11 +67,11 @@ def test_shift_keeps_every_byte_value():
 
 
 @pytest.mark.parametrize(("side", "most"), [(32, 4), (96, 12), (4, 1)])
-def test_flip_and_shift_moves_by_up_to_an_eighth(monkeypatch, side, most):
-    asked = []
-    monkeypatch.setattr(augment, "shift", lambda photos, generator, most: asked.append(most) or photos)
-    data.flip_and_shift(torch.zeros(2, 3, side, side, dtype=torch.uint8), drawn())
-    assert asked == [most]
+def test_flip_and_shift_moves_by_up_to_an_eighth(side, most):
+    """Followed by the middle of a photo whose grey level grows by one each row: reflection does not reach it."""
+    rows = torch.arange(side, dtype=torch.uint8).view(1, 1, side, 1).expand(500, 3, side, side)
+    middle = data.flip_and_shift(rows, drawn())[:, 0, side // 2, 0].int() - side // 2
+    assert (middle.min(), middle.max()) == (-most, most)
 
 
 def test_flip_and_shift_does_both(photos):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-import make_checkpoints
+from runs import pretraining
 from transfer_utils import backbones, data
 from transfer_utils.data import SOURCES, TARGETS, source_photos
 from transfer_utils.training import Recipe
@@ -55,11 +55,11 @@ def test_unknown_source():
 def test_pretrain_writes_a_checkpoint_that_loads(tmp_path, monkeypatch):
     """The whole path on a few photos; what it says about the real ones is in the shipped cards."""
     small = source_photos("vehicles").take(16)
-    monkeypatch.setattr(make_checkpoints, "source_photos", lambda _: small)
-    monkeypatch.setattr(make_checkpoints, "RECIPE", Recipe(epochs=1, batch=16))
+    monkeypatch.setattr(pretraining, "source_photos", lambda _: small)
+    monkeypatch.setattr(pretraining, "RECIPE", Recipe(epochs=1, batch=16))
     threads = torch.get_num_threads()
     try:
-        line = make_checkpoints.pretrain("vehicles", 3, tmp_path)
+        line = pretraining.pretrain("vehicles", 3, tmp_path)
     finally:
         torch.set_num_threads(threads)  # pretrain() is meant for a worker process and takes one thread
     card = backbones.checkpoint_card(tmp_path / "vehicles")
@@ -68,4 +68,4 @@ def test_pretrain_writes_a_checkpoint_that_loads(tmp_path, monkeypatch):
     assert (card["photos"], card["seed"], card["recipe"]["seed"]) == (32, 3, 3)
     model = backbones.load_checkpoint(tmp_path / "vehicles", backbones.course_resnet(2))
     test = data.load(split="test").only("airplane", "automobile")
-    assert make_checkpoints.accuracy(model, test, 32) == pytest.approx(card["test_accuracy"], abs=1e-4)
+    assert pretraining.accuracy(model, test, 32) == pytest.approx(card["test_accuracy"], abs=1e-4)

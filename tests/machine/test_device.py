@@ -185,14 +185,18 @@ def test_autocast_computes_in_half_precision_where_it_pays(monkeypatch, dtype):
     ("groups", "kind", "expected"),
     [(4, "cpu", torch.float32), (1, "cpu", torch.bfloat16), (4, "cuda", torch.bfloat16)],
 )
+@pytest.mark.filterwarnings("ignore:CUDA is not available")
 def test_depthwise_networks_train_in_float32_on_a_processor(monkeypatch, groups, kind, expected):
     """Their backward pass is slower in bfloat16 there; without gradients bfloat16 still pays."""
     monkeypatch.setattr(machine_device, "precision", lambda _: torch.bfloat16)
-    monkeypatch.setattr(machine_device.torch, "autocast", lambda kind, dtype: (kind, dtype))
     network = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Conv2d(4, 4, 3, groups=groups))
-    found = machine.autocast(torch.device(kind), training=network)
-    assert isinstance(found, contextlib.nullcontext) is (expected is torch.float32)
-    assert machine.autocast(torch.device(kind)) == (kind, torch.bfloat16)
+    learning, looking = machine.autocast(torch.device(kind), training=network), machine.autocast(torch.device(kind))
+    assert isinstance(learning, contextlib.nullcontext) is (expected is torch.float32)
+    assert (looking.device, looking.fast_dtype) == (kind, torch.bfloat16)
+    if kind == "cpu":
+        for context, dtype in ((learning, expected), (looking, torch.bfloat16)):
+            with context:
+                assert network(torch.ones(1, 4, 3, 3)).dtype is dtype
 
 
 @pytest.mark.parametrize(("dtype", "scaled"), [(torch.float16, True), (torch.bfloat16, False), (torch.float32, False)])

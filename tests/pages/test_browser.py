@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-ROOT = Path(__file__).parents[2]
-ARTEFACTS = ROOT / "build" / "screenshots"
+ARTEFACTS = Path(__file__).parents[2] / "build" / "screenshots"
 SECONDS = browser.PATIENCE * 1000  # of a wait, in milliseconds
 
 # Runs of the lab, counted: how many there are now, how many there were at most, and with which setting they ended.
@@ -46,7 +45,8 @@ if seen["ended"]:  # not when all cells run
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module", params=["lab", "notebook"])
+# Each of the two has a worker of its own, where there are several.
+@pytest.fixture(scope="module", params=[pytest.param(a, marks=pytest.mark.xdist_group(a)) for a in ("lab", "notebook")])
 def opened(request, tmp_path_factory):
     """Lesson 03, run from start to end in a quick run, with three cells of our own behind it."""
     folder, config = tmp_path_factory.mktemp(request.param), tmp_path_factory.mktemp("config")
@@ -286,7 +286,3 @@ def test_explorer_pictures_have_names_for_screen_readers(opened):
     titles = opened.locator(".tl-explorer svg[role=img] > title").evaluate_all("all => all.map(t => t.textContent)")
     assert len(titles) == 1
     assert "neighbours are the same class" in titles[0]
-
-
-def test_chromium_is_required_in_ci():
-    assert "chromium" in (ROOT / ".ci" / "run").read_text()

@@ -163,10 +163,7 @@ def test_alt_text_is_escaped():
     assert 'alt="a &quot;quoted&quot; &lt;word&gt;"' in figures.picture(figure, 'a "quoted" <word>').data
 
 
-def test_maps_and_embeddings():
-    assert (
-        alt(show.maps(PHOTOS.images[0], {"stem": torch.rand(3, 8, 8), "late": torch.rand(2, 4, 4)}, "maps")) == "maps"
-    )
+def test_embeddings():
     points = {"before": torch.rand(30, 2), "after": torch.rand(30, 2)}
     assert alt(show.embeddings(points, PHOTOS.labels, PHOTOS.classes, "points")) == "points"
 

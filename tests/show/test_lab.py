@@ -56,7 +56,8 @@ def test_a_move_starts_a_run_and_a_finished_run_enters_the_table():
     assert not shown.busy
     assert runs.ended == [[1, 0]]
     assert shown.table().to_dict("records") == [{"number": 1, "accuracy": 0.5}]
-    assert shown.frame["status"] == "Finished: 50.0% of the valid photos."
+    assert shown.frame["status"] == "finished"
+    assert shown.frame["said"] == "Finished: 50.0% of the valid photos."
 
 
 def test_a_hundred_moves_leave_one_run_the_last(monkeypatch):
@@ -95,22 +96,23 @@ def test_an_error_in_a_run_appears_in_words_and_the_next_run_works():
     shown = lab(Runs(error=ValueError("cat has only 7 photos")))
     shown.state = [1, 0]
     shown.finish()
-    assert shown.frame["status"] == "The run stopped with ValueError: cat has only 7 photos"
-    assert shown.frame["error"]
+    assert shown.frame["said"] == "The run stopped with ValueError: cat has only 7 photos"
+    assert shown.frame["status"] == "failed"
     assert not shown.busy
     assert shown.runs == []
     shown.job = Runs()
     shown.state = [2, 0]
     shown.finish()
     assert len(shown.runs) == 1
-    assert not shown.frame["error"]
+    assert shown.frame["status"] == "finished"
 
 
 def test_an_interrupt_stops_the_run_and_keeps_what_was_drawn():
     shown = lab(Runs(error=KeyboardInterrupt()))
     shown.state = [1, 0]
     shown.finish()
-    assert shown.frame["status"].startswith("Stopped by an interrupt")
+    assert shown.frame["status"] == "interrupted"
+    assert shown.frame["said"].startswith("Stopped by an interrupt")
     assert shown.frame["valid"] == [0.5]
     assert not shown.busy
 

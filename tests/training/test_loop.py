@@ -11,7 +11,7 @@ from transfer_utils import data
 from transfer_utils.backbones import StagedModel, course_resnet, drift, freeze, frozen_state
 from transfer_utils.data import augment
 from transfer_utils.machine import device, memory
-from transfer_utils.training import Recipe, accuracy, features, fit, fit_until_flat, loop, predict, train
+from transfer_utils.training import Epoch, Recipe, Step, accuracy, features, fit, fit_until_flat, loop, predict, train
 
 QUICK = Recipe(epochs=2, batch=32)
 
@@ -85,22 +85,18 @@ def test_head_ratio_slows_the_stages_below(tiny, pairs):
 # --- the generator ------------------------------------------------------------------------------------------------
 
 
-def test_records_of_steps_and_epochs(tiny, pairs):
+def test_steps_and_epochs(tiny, pairs):
     records = list(train(tiny(), *pairs, 32, replace(QUICK, batch=50)))
     # 128 photos in batches of about 50: two steps an epoch
-    assert [(r.epoch, r.step, bool(r.metrics)) for r in records] == [
-        (1, 1, False),
-        (1, 2, False),
-        (1, 2, True),
-        (2, 3, False),
-        (2, 4, False),
-        (2, 4, True),
-    ]
-    assert {r.steps for r in records} == {4}
-    assert all(isinstance(r.loss, torch.Tensor) and not r.loss.requires_grad for r in records)
-    assert set(records[2].metrics) == {"loss", "train", "valid"}
+    assert [type(r) for r in records] == [Step, Step, Epoch] * 2
+    assert [r.epoch for r in records] == [1, 1, 1, 2, 2, 2]
+    steps = [r for r in records if isinstance(r, Step)]
+    assert [(r.step, r.steps) for r in steps] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert all(isinstance(r.loss, torch.Tensor) and not r.loss.requires_grad for r in steps)
     expected = (records[0].loss + records[1].loss) / 2  # two batches of 64
-    assert records[2].metrics["loss"] == pytest.approx(expected.item(), rel=1e-5)
+    assert records[2].loss == pytest.approx(expected.item(), rel=1e-5)
+    assert 0 < records[2].train <= 1
+    assert 0 < records[2].valid <= 1
 
 
 def test_every_photo_is_seen_once_an_epoch(tiny, pairs):
@@ -258,7 +254,7 @@ def test_cached_features_and_the_whole_network_agree(tiny, pairs, in_float32, mo
     recipe = replace(QUICK, epochs=4, **same_photos)
     cached, whole = freeze(tiny(), through), freeze(tiny(), through)
     cached_history = fit(cached, *pairs, 32, recipe, progress=False)
-    monkeypatch.setattr(loop, "frozen_through", lambda _: None)
+    monkeypatch.setattr(StagedModel, "frozen", [])
     whole_history = fit(whole, *pairs, 32, recipe, progress=False)
     torch.testing.assert_close(cached.head.weight, whole.head.weight, atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(predict(cached, pairs[1], 32), predict(whole, pairs[1], 32), atol=1e-3, rtol=1e-3)
@@ -326,7 +322,7 @@ def scripted(monkeypatch):
 
             return look
 
-        monkeypatch.setattr(loop, "_evaluator", evaluator)
+        monkeypatch.setattr(loop, "_looker", evaluator)
         return looks
 
     return follow
@@ -440,7 +436,8 @@ def test_when_memory_runs_out_smaller_parts_give_the_same_training(
     for name, tensor in whole.state_dict().items():
         torch.testing.assert_close(parted.state_dict()[name], tensor, atol=1e-5, rtol=1e-4)
     assert [float(r.loss) for r in records] == pytest.approx([float(r.loss) for r in expected], rel=1e-4)
-    assert [r.metrics for r in records] == [pytest.approx(r.metrics, rel=1e-4) for r in expected]
+    ends, ends_expected = ([r.train for r in run if isinstance(r, Epoch)] for run in (records, expected))
+    assert ends == pytest.approx(ends_expected, rel=1e-4)
     assert capsys.readouterr().err == memory.SMALLER + "\n"
 
 
@@ -498,7 +495,7 @@ def test_a_step_whose_gradients_overflow_is_left_out(plain, pairs, in_float16):
 
     model.head.weight.register_hook(overflow)
     for record in train(model, pairs[0], None, 32, QUICK):
-        if not record.metrics:
+        if isinstance(record, Step):
             seen.append(state(model))
     assert drift(seen[0], seen[1]) == {}  # nothing at all moved in the second step
     assert "head.weight" in drift(seen[1], seen[2])

@@ -10,6 +10,7 @@ from transfer_utils.backbones.checkpoints import (
 )
 from transfer_utils.backbones.costs import (
     activation_bytes,
+    by_depth,
     optimiser_bytes,
     prefix_flops,
     step_flops,
@@ -31,17 +32,17 @@ from transfer_utils.backbones.freezing import (
     drift,
     freeze,
     frozen_state,
-    frozen_through,
     hold_statistics,
     parameter_groups,
 )
 from transfer_utils.backbones.networks import course_resnet, load_backbone
-from transfer_utils.backbones.stages import StagedModel
+from transfer_utils.backbones.stages import StagedModel, keeping_modes, unwrapped, watch
 
 __all__ = [
     "FromPixels",
     "StagedModel",
     "activation_bytes",
+    "by_depth",
     "checkpoint_card",
     "checkpoint_folder",
     "count_parameters",
@@ -49,9 +50,9 @@ __all__ = [
     "drift",
     "freeze",
     "frozen_state",
-    "frozen_through",
     "grad_cam",
     "hold_statistics",
+    "keeping_modes",
     "load_backbone",
     "load_checkpoint",
     "load_onnx",
@@ -68,5 +69,7 @@ __all__ = [
     "step_flops",
     "step_seconds",
     "training_bytes",
+    "unwrapped",
+    "watch",
     "weight_bytes",
 ]

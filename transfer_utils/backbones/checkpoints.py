@@ -10,6 +10,7 @@ from safetensors.torch import save as serialise
 from torch import nn
 
 from transfer_utils import machine
+from transfer_utils.backbones.stages import plain
 from transfer_utils.machine import unknown, write_atomically
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -21,7 +22,7 @@ def save_checkpoint(path: str | Path, model: nn.Module, card: dict[str, Any]) ->
     card: what a stranger needs to know about the weights: classes, photos, recipe, accuracy.
     """
     # safetensors takes only contiguous tensors, and convolutions may be channels_last.
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in plain(model).state_dict().items()}
     weights = Path(f"{path}.safetensors")
     weights.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(weights, serialise(tensors))
@@ -36,7 +37,7 @@ def load_checkpoint(path: str | Path, model: Model) -> Model:
     """
     weights = Path(f"{path}.safetensors")
     if not weights.is_file():
-        raise FileNotFoundError(f"{weights} does not exist. Save a checkpoint there first: checkpoints.save(...).")
+        raise FileNotFoundError(f"{weights} does not exist. Save a checkpoint there first: save_checkpoint(...).")
     return _fill(model, weights.read_bytes(), str(weights))
 
 
@@ -68,7 +69,7 @@ def _fill(model: Model, content: bytes, origin: str) -> Model:
     except SafetensorError as error:
         raise ValueError(f"{origin} is not a whole safetensors file ({error}). Save it again.") from error
     try:
-        model.load_state_dict(tensors)
+        plain(model).load_state_dict(tensors)
     except RuntimeError as error:
         raise ValueError(
             f"{origin} does not fit this network: {error}. Build the network with the classes in its card."

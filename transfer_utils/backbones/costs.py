@@ -2,14 +2,15 @@
 
 import copy
 import time
+from collections.abc import Iterable
 
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-from transfer_utils.backbones.freezing import count_parameters, frozen_through
-from transfer_utils.backbones.stages import StagedModel
+from transfer_utils.backbones.freezing import count_parameters, freeze
+from transfer_utils.backbones.stages import StagedModel, unwrapped
 from transfer_utils.machine import autocast, best_device, channels_last
 
 
@@ -21,7 +22,7 @@ def optimiser_bytes(model: nn.Module) -> int:
     return 8 * count_parameters(model, trainable=True)
 
 
-def activation_bytes(model: StagedModel, size: int, batch: int) -> int:
+def activation_bytes(model: nn.Module, size: int, batch: int) -> int:
     """Bytes that the forward pass of one batch keeps for the backward pass, weights left out.
 
     size: pixels. The frozen prefix runs beforehand and keeps nothing.
@@ -42,7 +43,7 @@ def activation_bytes(model: StagedModel, size: int, batch: int) -> int:
     return sum(kept.values())
 
 
-def step_flops(model: StagedModel, size: int, batch: int) -> int:
+def step_flops(model: nn.Module, size: int, batch: int) -> int:
     """Floating-point operations of one training step, forward and backward, as torch counts them."""
     network, x, y = _step_parts(model, size, batch)
     with FlopCounterMode(display=False) as counter:
@@ -50,12 +51,10 @@ def step_flops(model: StagedModel, size: int, batch: int) -> int:
     return counter.get_total_flops()
 
 
-def prefix_flops(model: StagedModel, size: int) -> int:
+def prefix_flops(model: nn.Module, size: int) -> int:
     """Floating-point operations of the frozen stages for one photo: 0 where nothing is frozen."""
-    through = frozen_through(model)
-    if through is None:
-        return 0
-    prefix, _ = copy.deepcopy(model).to(best_device()).eval().split(after=through)
+    copied = copy.deepcopy(unwrapped(model)).to(best_device()).eval()
+    prefix, _ = copied.parts()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         prefix(torch.zeros(1, 3, size, size, device=best_device()))
     return counter.get_total_flops()
@@ -66,13 +65,13 @@ def weight_bytes(model: nn.Module) -> int:
     return 4 * count_parameters(model)
 
 
-def training_bytes(model: StagedModel, size: int, batch: int) -> int:
+def training_bytes(model: nn.Module, size: int, batch: int) -> int:
     """Bytes of weights, gradients, optimiser and what a batch keeps for the backward pass."""
     gradients = 4 * count_parameters(model, trainable=True)
     return weight_bytes(model) + gradients + optimiser_bytes(model) + activation_bytes(model, size, batch)
 
 
-def step_seconds(model: StagedModel, size: int, batch: int, repeats: int = 5) -> float:
+def step_seconds(model: nn.Module, size: int, batch: int, repeats: int = 5) -> float:
     """Seconds of one training step, measured: the median of a few, after one to warm up."""
     network, x, y = _step_parts(model, size, batch)
     optimiser = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad])
@@ -89,14 +88,37 @@ def step_seconds(model: StagedModel, size: int, batch: int, repeats: int = 5) ->
     return sorted(taken[1:])[repeats // 2]
 
 
-def _step_parts(model: StagedModel, size: int, batch: int) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
+def by_depth(model: StagedModel, depths: Iterable[str | None], size: int, batch: int) -> list[dict[str, float]]:
+    """For each last frozen stage: parameters that train, bytes, FLOPs of a step, and the milliseconds it should take.
+
+    The time is predicted from two measured steps, with the most and with the least frozen, and the operations of the
+    depths between them. depths: from nothing frozen (None) to the most. The model itself stays as it is.
+    """
+    known: list[dict[str, float]] = []
+    model = copy.deepcopy(model)
+    for through in depths:
+        freeze(model, through)
+        known.append(
+            {
+                "trainable": count_parameters(model, trainable=True),
+                "optimiser_bytes": optimiser_bytes(model),
+                "activation_bytes": activation_bytes(model, size, batch),
+                "flops": step_flops(model, size, batch),
+            }
+        )
+    least = 1000 * step_seconds(model, size, batch)
+    most = 1000 * step_seconds(freeze(model, None), size, batch)
+    for fact in known:
+        share = (fact["flops"] - known[-1]["flops"]) / (known[0]["flops"] - known[-1]["flops"])
+        fact["predicted_ms"] = least + share * (most - least)
+    return known
+
+
+def _step_parts(model: nn.Module, size: int, batch: int) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
     """A copy of what trains, and a made-up batch as it arrives there: the model itself stays as it is."""
     device = best_device()
-    copied, through = copy.deepcopy(model).to(device), frozen_through(model)
-    x = channels_last(torch.zeros(batch, 3, size, size, device=device))
-    network: nn.Module = copied
-    if through is not None:
-        prefix, network = copied.split(after=through)
-        with torch.no_grad():
-            x = prefix(x)
-    return network.train(), x, torch.zeros(batch, dtype=torch.long, device=device)
+    copied = copy.deepcopy(unwrapped(model)).to(device).train()
+    prefix, rest = copied.parts()
+    with torch.no_grad():
+        x = prefix(channels_last(torch.zeros(batch, 3, size, size, device=device)))
+    return rest, x, torch.zeros(batch, dtype=torch.long, device=device)

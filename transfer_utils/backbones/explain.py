@@ -1,14 +1,14 @@
 """Where in a photo a prediction comes from, and whether the network needs that place."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from transfer_utils.backbones.stages import StagedModel
+from transfer_utils.backbones.stages import StagedModel, keeping_modes, unwrapped
 
 BATCH = 64  # gradients keep every map of these
 
 
-def grad_cam(model: StagedModel, photos: Tensor, labels: Tensor, stage: str) -> Tensor:
+def grad_cam(model: nn.Module, photos: Tensor, labels: Tensor, stage: str) -> Tensor:
     """How much each place of each photo speaks for its label: (N, h, w), stretched to 1, the size of the stage's maps.
 
     photos: uint8 (N, 3, H, W), of the size that the model is used at. labels: int64 (N,), the classes to explain. The
@@ -19,13 +19,11 @@ def grad_cam(model: StagedModel, photos: Tensor, labels: Tensor, stage: str) -> 
         raise ValueError(
             f"grad_cam() got {len(photos)} photos and {len(labels)} labels; it needs a label for each photo."
         )
-    device, was_training = model.mean.device, model.training
-    model.eval()
-    try:
-        pairs = zip(photos.split(BATCH), labels.split(BATCH), strict=True)
-        return torch.cat([_heat(model, part.to(device), of.to(device), stage) for part, of in pairs])
-    finally:
-        model.train(was_training)
+    staged = unwrapped(model)
+    device, pairs = staged.mean.device, zip(photos.split(BATCH), labels.split(BATCH), strict=True)
+    with keeping_modes(staged):
+        staged.eval()
+        return torch.cat([_heat(staged, part.to(device), of.to(device), stage) for part, of in pairs])
 
 
 def _heat(model: StagedModel, photos: Tensor, labels: Tensor, stage: str) -> Tensor:

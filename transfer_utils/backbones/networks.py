@@ -65,8 +65,9 @@ def course_resnet(classes: int) -> StagedModel:
 def _course_resnet(checkpoint: str, pretrained: bool) -> StagedModel:
     if checkpoint not in checkpoints.shipped():
         raise unknown("backbone", f"course_resnet/{checkpoint}", _known())
-    model = course_resnet(len(checkpoints.shipped_card(checkpoint)["classes"]))
-    model.name = f"course_resnet/{checkpoint}"
+    card = checkpoints.shipped_card(checkpoint)
+    model = course_resnet(len(card["classes"]))
+    model.name, model.card = f"course_resnet/{checkpoint}", card
     return checkpoints.load_shipped(checkpoint, model) if pretrained else model
 
 

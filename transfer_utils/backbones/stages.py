@@ -1,7 +1,13 @@
 """A network as named stages that knows which of them are frozen, and keeps them so."""
 
+import contextlib
+import inspect
+import sys
+import weakref
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Iterator
+from itertools import takewhile
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -9,10 +15,31 @@ from torch import Tensor, nn
 from transfer_utils.machine import unknown
 
 
-class StagedModel(nn.Sequential):
+class Stages(nn.Sequential):
+    """Stages in a row. Those that are held stay in eval mode, and so do held batch-norms, whoever calls train()."""
+
+    def train(self, mode: bool = True) -> Self:
+        """As in every module, but for what is held."""
+        super().train(mode)
+        self._hold()
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The stages in order."""
+        self._hold()  # somebody may have switched a single stage
+        return super().forward(x)
+
+    def _hold(self) -> None:
+        for module in self.modules():
+            if is_held(module) and module.training:
+                module.eval()
+
+
+class StagedModel(Stages):
     """A network as named stages, the last of which is `head`: model(x) runs them in order.
 
-    Input: float (N, 3, H, W) from `preprocess`. Output: logits (N, classes).
+    Input: float (N, 3, H, W) from `preprocess`. Output: logits (N, classes). What freeze() froze stays frozen through
+    train(), deepcopy, pickle and torch.save. card: what is known about its weights, {} where nothing is.
     """
 
     head: nn.Linear
@@ -22,6 +49,7 @@ class StagedModel(nn.Sequential):
     def __init__(self, stages: "OrderedDict[str, nn.Module]", mean: Iterable[float], std: Iterable[float], name: str):
         super().__init__(stages)
         self.name = name
+        self.card: dict[str, Any] = {}
         # Not persistent: normalisation belongs to the code, not to the weights in a checkpoint.
         self.register_buffer("mean", torch.tensor(tuple(mean)).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(tuple(std)).view(1, 3, 1, 1), persistent=False)
@@ -30,6 +58,19 @@ class StagedModel(nn.Sequential):
     def stages(self) -> list[str]:
         """The names of the stages, from the photo to the head."""
         return list(self._modules)
+
+    @property
+    def frozen(self) -> list[str]:
+        """The names of the frozen stages: from the first one on, and empty when that one trains."""
+        return list(takewhile(lambda name: is_held(self.get_submodule(name)), self.stages))
+
+    def parts(self) -> tuple[nn.Module, nn.Module]:
+        """What is frozen, and what trains: rest(frozen(x)) equals model(x) bit for bit, and they share weights with it.
+
+        Where nothing is frozen, the first part gives back what it gets, and the second is the model itself.
+        ValueError when every stage is frozen.
+        """
+        return self.split(after=self.frozen[-1]) if self.frozen else (Stages(), self)
 
     def preprocess(self, photos: Tensor) -> Tensor:
         """uint8 (N, 3, H, W) to normalised float32 of the same shape. It never resizes."""
@@ -41,7 +82,7 @@ class StagedModel(nn.Sequential):
             raise unknown(f"stage of {self.name}", stage, self.stages)
         return self.stages.index(stage)
 
-    def split(self, after: str) -> tuple[nn.Sequential, nn.Sequential]:
+    def split(self, after: str) -> tuple[Stages, Stages]:
         """The stages through `after`, and the rest; they share weights with the model.
 
         suffix(prefix(x)) equals model(x) bit for bit. ValueError if nothing would be left of the rest.
@@ -52,11 +93,110 @@ class StagedModel(nn.Sequential):
                 f"Splitting after {after!r} leaves no stage to train; split after {self.stages[-2]!r} or earlier."
             )
         items = list(self._modules.items())
-        return nn.Sequential(OrderedDict(items[:cut])), nn.Sequential(OrderedDict(items[cut:]))
+        return Stages(OrderedDict(items[:cut])), Stages(OrderedDict(items[cut:]))
 
     def new_head(self, classes: int) -> "StagedModel":
-        """Replace the head by a fresh linear layer for this many classes, and return the model."""
+        """Replace the head by a fresh linear layer for this many classes, and return the model.
+
+        ValueError for fewer than two; RuntimeError while a training loop runs on the model.
+        """
         if classes < 2:
             raise ValueError(f"new_head() got classes={classes}; a classifier needs at least 2.")
+        refuse_while_training(self, "new_head()")
         self.head = nn.Linear(self.head.in_features, classes).to(self.head.weight.device)
         return self
+
+
+def unwrapped(model: nn.Module) -> StagedModel:
+    """The staged model inside what torch puts around it: torch.compile, DataParallel, averaged weights.
+
+    TypeError for any other network.
+    """
+    inner = plain(model)
+    if not isinstance(inner, StagedModel):
+        raise TypeError(
+            f"This needs a network with named stages and a head, and got {type(model).__name__}. Take one from "
+            "load_backbone(...), or put yours into a StagedModel, whose last stage is called 'head'."
+        )
+    return inner
+
+
+def plain(model: nn.Module) -> nn.Module:
+    """The network inside what torch puts around it, whose weights have names without _orig_mod. or module."""
+    while not isinstance(model, StagedModel):
+        # torch.compile keeps the network as _orig_mod, the others as module
+        below = getattr(model, "_orig_mod", getattr(model, "module", None))
+        if not isinstance(below, nn.Module):
+            break
+        model = below
+    return model
+
+
+# --- held modules ---------------------------------------------------------------------------------------------------
+
+
+def is_held(module: nn.Module) -> bool:
+    """Whether this module is to stay in eval mode. A plain attribute, so that copies and saved models have it too."""
+    return module.__dict__.get("held", False)
+
+
+def hold(module: nn.Module) -> None:
+    """Keep a module in eval mode from now on."""
+    module.__dict__["held"] = True
+    module.eval()
+
+
+def let_go(module: nn.Module, training: bool) -> None:
+    """Let a held module follow train() and eval() again; batch-norms in it that are held themselves stay so."""
+    if module.__dict__.pop("held", False):
+        module.train(training)
+        for part in filter(is_held, module.modules()):
+            part.eval()
+
+
+@contextlib.contextmanager
+def keeping_modes(model: nn.Module) -> Iterator[None]:
+    """Give every module its own training flag back at the end, whatever is switched in between."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+# --- training loops -------------------------------------------------------------------------------------------------
+
+Loop = Generator[Any, Any, Any]
+# Beside the models, not in them: a copy or a saved model is not being trained.
+_LOOPS: "weakref.WeakKeyDictionary[StagedModel, weakref.ref[Loop]]" = weakref.WeakKeyDictionary()
+
+
+def watch(model: StagedModel, loop: Loop) -> Loop:
+    """Remember that this loop trains the model, for refuse_while_training; returns the loop."""
+    _LOOPS[model] = weakref.ref(loop)
+    return loop
+
+
+def refuse_while_training(model: StagedModel, what: str) -> None:
+    """RuntimeError while a training loop has begun on this model and may still go on."""
+    loop = _LOOPS[model]() if model in _LOOPS else None
+    if loop is None or inspect.getgeneratorstate(loop) in (inspect.GEN_CREATED, inspect.GEN_CLOSED):
+        return
+    if _lies_in_a_traceback(loop):
+        loop.close()
+        return
+    raise RuntimeError(
+        f"{what} would change {model.name} while a training loop runs on it, and the loop goes by the stages as they "
+        "were when it began. Let it end, or close it first: loop.close(), or del loop."
+    )
+
+
+def _lies_in_a_traceback(loop: Loop) -> bool:
+    """Whether the loop's owner was stopped by an error or an interrupt, whose traceback the notebook keeps."""
+    link = getattr(sys, "last_traceback", None)
+    while link is not None:
+        if any(value is loop for value in link.tb_frame.f_locals.values()):
+            return True
+        link = link.tb_next
+    return False

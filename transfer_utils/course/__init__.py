@@ -1,6 +1,5 @@
 """What one lesson alone needs: its checks, quiz and lab; the grid; settings."""
 
-from transfer_utils.course import grid
 from transfer_utils.course.exercises import check, self_test
 from transfer_utils.course.grid import chosen, trained
 from transfer_utils.course.lesson03 import freezing_lab
@@ -24,7 +23,6 @@ __all__ = [
     "cover",
     "freezing_lab",
     "gains_by_task",
-    "grid",
     "method_explorer",
     "photos_needed",
     "sample_photos",

@@ -13,7 +13,7 @@ from transfer_utils.backbones import StagedModel, checkpoint_folder, freeze
 from transfer_utils.data import SOURCES, TARGETS, VIEWS, ImageSet, splits
 from transfer_utils.machine import unknown
 from transfer_utils.stats import Row, result_row
-from transfer_utils.training import Phase, Recipe, accuracy, train, with_epochs
+from transfer_utils.training import Epoch, Phase, Recipe, accuracy, train, with_epochs
 
 COURSE, IMAGENET = "course_resnet", "efficientnet_lite0"
 PIXELS = {COURSE: 32, IMAGENET: 96}
@@ -86,7 +86,7 @@ def trained(network: str, source: str, target: str, method: str, per_class: int,
         recipe = Recipe(share, phase.rate or rate, batch=batch, seed=seed, fixed_views=True, **phase.changes)
         started = time.perf_counter()
         for record in train(model, few, None, size, recipe, cache=False):
-            if not record.metrics:
+            if not isinstance(record, Epoch):
                 continue
             epoch += 1
             if epoch * looks_in_all // epochs > (epoch - 1) * looks_in_all // epochs:

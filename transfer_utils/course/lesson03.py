@@ -1,8 +1,8 @@
 """Lesson 3: its checks, its quiz, and the freezing lab."""
 
 import time
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,11 +12,17 @@ from transfer_utils.backbones import StagedModel
 from transfer_utils.course.checking import NotYet, Question, checked, filled
 from transfer_utils.data import ImageSet
 from transfer_utils.show import Frame, Lab
+from transfer_utils.training import Epoch, Recipe, Step
 
-FROM_SCRATCH = "from scratch"
 PHOTOS_PER_CLASS = (2, 5, 10, 20, 30, 50, 100)
 RATIOS = (1, 3, 10, 30, 100)  # how much faster the head learns than the backbone
-DEPTHS = {"nothing": None, "stem": "stem", "stage1": "stage1", "stage2": "stage2", "stage3": "pool"}  # pool: no weights
+DEPTHS: dict[str, str | None] = {
+    "nothing": None,
+    "stem": "stem",
+    "stage1": "stage1",
+    "stage2": "stage2",
+    "stage3": "pool",
+}  # pool: no weights
 RATE = 1e-2  # of the head
 EPOCHS, BATCH, SIZE = 12, 16, 32
 COLUMNS = [  # of the table of finished runs: key, heading, kind
@@ -42,9 +48,10 @@ def trains_only_the_head(answer: Callable) -> str:
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     result = answer(model, photos)
     filled(result, answer, "return the model at the end.")
-    moved = list(backbones.drift(before, result.state_dict()))
-    weights = {name for name, _ in result.named_parameters()}
-    body = [name for name in moved if not name.startswith("head.")]
+    moved = list(backbones.drift(before, result))
+    backbone, _ = backbones.unwrapped(result).split(after="pool")
+    weights = {name for name, _ in backbone.named_parameters()}
+    body = [name for name in moved if name in backbone.state_dict()]
     trained = [name for name in body if name in weights]
     if trained:
         raise NotYet(f"{trained[0]} moved.", "only the head's parameters may get a gradient and be in the optimiser.")
@@ -87,9 +94,9 @@ def layer_rates(answer: Callable) -> str:
 
 @dataclass(frozen=True)
 class Setting:
-    """What the controls of the lab stand at. through: the last frozen stage."""
+    """What the controls of the lab stand at. source: a checkpoint, None for random weights; through: as in freeze."""
 
-    source: str
+    source: str | None
     per_class: int
     through: str | None
     ratio: float
@@ -97,54 +104,41 @@ class Setting:
     seed: int
 
 
+@dataclass(frozen=True)
+class Control:
+    """One control of the lab. options: what the page shows, and what it stands for."""
+
+    key: str
+    label: str
+    options: dict[str, Any]
+    kind: str = "slider"
+
+
 def freezing_lab(train: ImageSet, valid: ImageSet, epochs: int = EPOCHS) -> Lab:
     """The lab for photos of new classes (32 pixels), with one finished run in it.
 
     It opens on 30 photos per class, frozen through stage2, 10 : 1. ValueError where a class has too few photos.
     """
-    sizes = [n for n in PHOTOS_PER_CLASS if n <= torch.bincount(train.labels).min()]
-    if not sizes:
-        raise ValueError(
-            f"The freezing lab got {len(train)} photos; it needs at least {PHOTOS_PER_CLASS[0]} per class."
-        )
-    options: dict[tuple[str, str], Sequence[Any]] = {
-        ("source", "Pretrained on"): [*backbones.shipped(), FROM_SCRATCH],
-        ("per_class", "Photos per class"): sizes,
-        ("through", "Freeze through"): list(DEPTHS),
-        ("ratio", "Head : backbone rate"): RATIOS,
-        ("augment", "Flip and shift photos"): ["no", "yes"],
-        ("seed", "Seed"): range(5),
-    }
-    keys = [key for key, _ in options]
-
-    def setting(state: list[int]) -> Setting:
-        values = {key: choice[i] for key, choice, i in zip(keys, options.values(), state, strict=True)}
-        through, augment = DEPTHS[values.pop("through")], values.pop("augment") == "yes"
-        return Setting(through=through, augment=augment, **values)
-
-    model = _start(Setting(FROM_SCRATCH, sizes[0], None, 1, False, 0), len(train.classes))
+    controls = _controls(train)
+    model = _start(Setting(None, PHOTOS_PER_CLASS[0], None, 1, False, 0), len(train.classes))
     counts = {name: backbones.count_parameters(model.get_submodule(name)) for name in model.stages}
-    facts = _facts(model)
+    facts = backbones.by_depth(model, DEPTHS.values(), SIZE, BATCH)
+
+    def job(state: list[int]) -> Generator[Frame]:
+        values = {c.key: list(c.options.values())[i] for c, i in zip(controls, state, strict=True)}
+        return live_run(Setting(**values), train, valid, epochs)
 
     def summary(state: list[int], frame: Frame) -> Frame:
-        shown = {control["key"]: control["options"][i] for control, i in zip(lab.controls, state, strict=True)}
+        shown = {c.key: list(c.options)[i] for c, i in zip(controls, state, strict=True)}
         measured = {"accuracy": round(frame["valid"][-1], 4), "seconds": round(frame["seconds"], 2)}
         return {**shown, "trainable": facts[frame["through"]]["trainable"], **measured, "curve": frame["valid"]}
 
     lab = Lab(
-        lambda state: live_run(setting(state), train, valid, epochs),
+        job,
         summary,
         title="Freezing lab",
-        controls=[
-            {
-                "key": key,
-                "label": label,
-                "options": [f"{o} : 1" if key == "ratio" else str(o) for o in choice],
-                "kind": "choice" if key in ("source", "augment") else "slider",
-            }
-            for (key, label), choice in options.items()
-        ],
-        state=[backbones.shipped().index("both"), min(4, len(sizes) - 1), 3, 2, 1, 0],
+        controls=[vars(control) | {"options": list(control.options)} for control in controls],
+        state=[backbones.shipped().index("both"), min(4, len(controls[1].options) - 1), 3, 2, 1, 0],
         stages=[{"name": name, "parameters": count} for name, count in counts.items() if count],
         facts=facts,
         columns=COLUMNS,
@@ -155,80 +149,78 @@ def freezing_lab(train: ImageSet, valid: ImageSet, epochs: int = EPOCHS) -> Lab:
     return lab.finish()
 
 
+def _controls(train: ImageSet) -> list[Control]:
+    sizes = [n for n in PHOTOS_PER_CLASS if n <= torch.bincount(train.labels).min()]
+    if not sizes:
+        raise ValueError(
+            f"The freezing lab got {len(train)} photos; it needs at least {PHOTOS_PER_CLASS[0]} per class."
+        )
+    sources = {**{name: name for name in backbones.shipped()}, "from scratch": None}
+    return [
+        Control("source", "Pretrained on", sources, "choice"),
+        Control("per_class", "Photos per class", {str(n): n for n in sizes}),
+        Control("through", "Freeze through", DEPTHS),
+        Control("ratio", "Head : backbone rate", {f"{ratio} : 1": ratio for ratio in RATIOS}),
+        Control("augment", "Flip and shift photos", {"no": False, "yes": True}, "choice"),
+        Control("seed", "Seed", {str(seed): seed for seed in range(5)}),
+    ]
+
+
+@dataclass
+class Progress:
+    """How far a run of the lab has come, in what the page shows of it. seconds: of work, waiting left out."""
+
+    through: int
+    epochs: int
+    epoch: int = 0
+    seconds: float = 0.0
+    timed_steps: int = 0
+    step_seconds: float = 0.0
+    train: list[float] = field(default_factory=list)
+    valid: list[float] = field(default_factory=list)
+
+    def note(self, record: Step | Epoch, seconds: float) -> None:
+        """Count in a step, or the end of an epoch, that took this long."""
+        self.seconds += seconds
+        if isinstance(record, Epoch):
+            self.epoch = record.epoch
+            self.train.append(record.train)
+            self.valid.append(record.valid or 0.0)
+        elif record.step > 1:  # the first step also waits for the frozen stages' features
+            self.timed_steps, self.step_seconds = self.timed_steps + 1, self.step_seconds + seconds
+
+    def frame(self) -> Frame:
+        """What the page draws: a copy, since the run goes on."""
+        known = {"step_ms": 1000 * self.step_seconds / self.timed_steps} if self.timed_steps else {}
+        now = {"epoch": self.epoch, "epochs": self.epochs, "through": self.through, "seconds": self.seconds}
+        return {**now, **known, "train": list(self.train), "valid": list(self.valid)}
+
+
 def live_run(setting: Setting, train: ImageSet, valid: ImageSet, epochs: int) -> Generator[Frame]:
     """Frames of one training run: accuracy before it, then one after every step, with the curves so far."""
-    started, steps, stepping = time.perf_counter(), 0, 0.0
+    progress, started = Progress(list(DEPTHS.values()).index(setting.through), epochs), time.perf_counter()
     model = _start(setting, len(train.classes))
-    curves: dict[str, list[float]] = {"train": [], "valid": [training.accuracy(model, valid, SIZE)]}
-    epoch = 0
-
-    def frame() -> Frame:
-        known = {"step_ms": 1000 * stepping / steps} if steps else {}
-        now = {"epoch": epoch, "epochs": epochs, "through": list(DEPTHS.values()).index(setting.through)}
-        return {**now, **known, "seconds": worked, **{name: list(curve) for name, curve in curves.items()}}
-
-    worked = time.perf_counter() - started
-    yield frame()
+    progress.valid.append(training.accuracy(model, valid, SIZE))
+    progress.seconds = time.perf_counter() - started
+    yield progress.frame()
     few = train.take(setting.per_class, setting.seed)
-    recipe = training.Recipe(
-        epochs,
-        RATE,
-        head_ratio=setting.ratio,
-        batch=BATCH,
-        augment=setting.augment,
-        seed=setting.seed,
-        fixed_views=True,  # as behind frozen stages, so that freezing changes nothing but what trains
-    )
-    run = training.train(model, few, valid, SIZE, recipe, cache=False)
-    while True:
+    # fixed_views: as behind frozen stages, so that freezing changes nothing but what trains
+    recipe = Recipe(epochs, RATE, setting.ratio, BATCH, augment=setting.augment, seed=setting.seed, fixed_views=True)
+    started = time.perf_counter()
+    for record in training.train(model, few, valid, SIZE, recipe, cache=False):
+        progress.note(record, time.perf_counter() - started)
+        yield progress.frame()
         started = time.perf_counter()
-        record = next(run, None)
-        taken = time.perf_counter() - started
-        if record is None:
-            return
-        worked += taken
-        if record.metrics:
-            epoch = record.epoch
-            curves["train"].append(record.metrics["train"])
-            curves["valid"].append(record.metrics["valid"])
-        elif record.step > 1:  # the first step also waits for the frozen stages' features
-            steps, stepping = steps + 1, stepping + taken
-        yield frame()
 
 
 def _start(setting: Setting, classes: int) -> StagedModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(setting.seed)
-        if setting.source == FROM_SCRATCH:
+        if setting.source is None:
             model = backbones.course_resnet(classes)
         else:
             model = backbones.load_backbone(f"course_resnet/{setting.source}", classes=classes)
     return backbones.freeze(model, setting.through)
-
-
-def _facts(model: StagedModel) -> list[dict[str, float]]:
-    """For each depth of freezing: what trains, the memory it takes, and the time that a step should take.
-
-    The time is predicted from two measured steps, with everything frozen but the head and with nothing frozen, and
-    the operations of the depths between them.
-    """
-    known: list[dict[str, float]] = []
-    for through in DEPTHS.values():
-        backbones.freeze(model, through)
-        known.append(
-            {
-                "trainable": backbones.count_parameters(model, trainable=True),
-                "optimiser_bytes": backbones.optimiser_bytes(model),
-                "activation_bytes": backbones.activation_bytes(model, SIZE, BATCH),
-                "flops": backbones.step_flops(model, SIZE, BATCH),
-            }
-        )
-    head = 1000 * backbones.step_seconds(model, SIZE, BATCH)
-    whole = 1000 * backbones.step_seconds(backbones.freeze(model, None), SIZE, BATCH)
-    for fact in known:
-        share = (fact["flops"] - known[-1]["flops"]) / (known[0]["flops"] - known[-1]["flops"])
-        fact["predicted_ms"] = head + share * (whole - head)
-    return known
 
 
 QUIZ = (

@@ -2,9 +2,11 @@
 
 import csv
 import io
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,7 +53,7 @@ class ImageSet:
         names = ", ".join(self.classes)
         return f"{len(self):,} photos of {height}x{width} pixels, {len(self.classes)} classes: {names}"
 
-    def __getitem__(self, index) -> "ImageSet":
+    def __getitem__(self, index: Tensor | Sequence[int] | slice) -> "ImageSet":
         """The photos at a tensor, list or slice of positions."""
         return ImageSet(self.images[index], self.labels[index], self.classes)
 
@@ -165,7 +167,7 @@ def _full_cifar10(split: str) -> ImageSet:
     return photos[torch.cat([m[_PARTS[split]] for m in members])]
 
 
-def _downloaded_cifar10(train: bool):
+def _downloaded_cifar10(train: bool) -> Any:
     from torchvision.datasets import CIFAR10 as Source
 
     folder = cache_folder() / "cifar10"
@@ -195,7 +197,8 @@ def resize(photos: Tensor, size: int) -> Tensor:
     return resized.round().clamp(0, 255).byte()
 
 
-def splits(classes) -> tuple[ImageSet, ImageSet, ImageSet]:
+def splits(classes: Iterable[str]) -> tuple[ImageSet, ImageSet, ImageSet]:
+    """The train, valid and test photos of these classes, of those that ship with the course."""
     train, valid, test = (load("cifar10_photos", split).only(*classes) for split in ("train", "valid", "test"))
     return train, valid, test
 

@@ -10,7 +10,7 @@ from transfer_utils.show.explorers import (
 )
 from transfer_utils.show.figures import against, embeddings, grid, history, intervals, label_curve, network, tradeoff
 from transfer_utils.show.lab import Lab
-from transfer_utils.show.pictures import heat_rows, maps, photo_rows, photos
+from transfer_utils.show.pictures import heat_rows, photo_rows, photos
 from transfer_utils.show.predictions import confusion, reliability, spread
 from transfer_utils.show.uploads import Predictor, Uploader
 from transfer_utils.show.widgets import Explorer, Frame, explore
@@ -32,7 +32,6 @@ __all__ = [
     "intervals",
     "label_curve",
     "label_explorer",
-    "maps",
     "mistake_explorer",
     "network",
     "network_explorer",

@@ -6,6 +6,7 @@ and it works where updates from threads never reach the page.
 
 import time
 from collections.abc import Callable, Generator
+from enum import StrEnum, auto
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -18,7 +19,15 @@ from transfer_utils.show.widgets import Frame, PageWidget, page_script
 
 KEPT_AT_MOST = 12  # finished runs in the table of a lab; the oldest that nobody keeps makes room
 SLICE = 0.08  # seconds of training between two looks at the page
-TRAINING = "Training."
+
+
+class Status(StrEnum):
+    """What a lab is doing, or how its last run ended."""
+
+    TRAINING = auto()
+    FINISHED = auto()
+    INTERRUPTED = auto()
+    FAILED = auto()
 
 
 class Lab(PageWidget):
@@ -55,25 +64,25 @@ class Lab(PageWidget):
         with self.hold_sync():
             self.run += 1
             self.busy = True
-            self.frame = {"status": TRAINING}
+            self.frame = {"status": Status.TRAINING, "said": "Training."}
 
     def step(self) -> None:
         """Work for one slice, then publish one frame. An error ends the run and is told in the frame."""
         if self._work is None:
             return
-        latest, status, failed, end = self.frame, TRAINING, False, time.monotonic() + SLICE
+        latest, status, said, end = self.frame, Status.TRAINING, "Training.", time.monotonic() + SLICE
         try:
             for frame in self._work:
                 latest = frame
                 if time.monotonic() > end:
                     break
             else:
-                status = f"Finished: {latest['valid'][-1]:.1%} of the valid photos."
+                status, said = Status.FINISHED, f"Finished: {latest['valid'][-1]:.1%} of the valid photos."
         except KeyboardInterrupt:
-            status = "Stopped by an interrupt. Move a control to start again."
+            status, said = Status.INTERRUPTED, "Stopped by an interrupt. Move a control to start again."
         except Exception as error:
-            status, failed = f"The run stopped with {type(error).__name__}: {error}", True
-        self._publish({**latest, "status": status, "error": failed})
+            status, said = Status.FAILED, f"The run stopped with {type(error).__name__}: {error}"
+        self._publish({**latest, "status": status, "said": said})
 
     def finish(self) -> "Lab":
         """Run to the end without a page."""
@@ -103,11 +112,11 @@ class Lab(PageWidget):
         self._answers += 1  # the page waits for a frame that differs from the last
         with self.hold_sync():
             self.frame = {**frame, "answer": self._answers}
-            if frame["status"].startswith("Finished"):
+            if frame["status"] is Status.FINISHED:
                 self._finished += 1
                 run = {"number": self._finished, "kept": False, **self.summary(list(self.state), frame)}
                 self.runs = self._with_room(self.runs) + [run]
-            if frame["status"] != TRAINING:
+            if frame["status"] is not Status.TRAINING:
                 self._drop()
                 self.busy = False
 

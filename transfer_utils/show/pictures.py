@@ -32,20 +32,6 @@ def photos(images: ImageSet, per_class: int = 8) -> HTML:
     return photo_rows(rows, f"{per_class} example photos of each class: {', '.join(images.classes)}.")
 
 
-def maps(photo: Tensor, stages: dict[str, Tensor], alt: str) -> HTML:
-    """One photo (3, H, W) and, for each stage, the maps of some of its channels (channels, h, w)."""
-    columns = max(len(channels) for channels in stages.values())
-    figure, grid = plt.subplots(len(stages), columns + 1, figsize=(columns + 1.6, len(stages)), layout="constrained")
-    for (name, channels), line in zip(stages.items(), grid, strict=True):
-        for axes in line:
-            axes.set_axis_off()
-        line[0].imshow(photo.permute(1, 2, 0).numpy())
-        line[0].text(-0.15, 0.5, name, ha="right", va="center", transform=line[0].transAxes)
-        for channel, axes in zip(channels, line[1:], strict=False):
-            axes.imshow(channel.numpy(), cmap="gray")
-    return picture(figure, alt)
-
-
 def heated(photos: Tensor, maps: Tensor) -> Tensor:
     """Photos (N, 3, H, W) with maps (N, h, w) between 0 and 1 over them: uint8, bright where a map is high."""
     heat = interpolate(maps[:, None].float(), photos.shape[-2:], mode="bilinear").squeeze(1).cpu()

@@ -16,6 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import traitlets
 from IPython.display import HTML, display
+from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import Tensor
@@ -120,7 +121,7 @@ class Explorer(PageWidget):
         words += ". ".join(f"{i['name']}: {i['mean']:.1%}, {i['low']:.1%} to {i['high']:.1%}" for i in lines)
         return figures.picture(figure, f"{self.title}. {chosen}. {frame['sentence']} {words}")
 
-    def _draw_chart(self, axes, mark: dict[str, int]) -> None:
+    def _draw_chart(self, axes: Axes, mark: dict[str, int]) -> None:
         for i, line in enumerate(self.chart["lines"]):
             width = 3 if i == mark["line"] else 1.2
             axes.plot(line["mean"], color=figures.COLOURS[i], ls=figures.LINES[i], lw=width, label=line["name"])
@@ -133,7 +134,7 @@ class Explorer(PageWidget):
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
 
-    def _draw_intervals(self, axes, lines: list[dict[str, Any]]) -> None:
+    def _draw_intervals(self, axes: Axes, lines: list[dict[str, Any]]) -> None:
         for i, line in enumerate(lines):
             colour, width = figures.COLOURS[self.chart["names"].index(line["name"])], 4 if line["picked"] else 2
             axes.plot([line["low"], line["high"]], [-i, -i], color=colour, lw=width)
@@ -148,7 +149,7 @@ class Explorer(PageWidget):
         axes.xaxis.set_major_formatter("{x:.0%}")
         axes.spines[["top", "right"]].set_visible(False)
 
-    def _draw_rows(self, axes, rows: list[dict[str, Any]]) -> None:
+    def _draw_rows(self, axes: Axes, rows: list[dict[str, Any]]) -> None:
         side, columns = self.sprite["side"], self.sprite["columns"]
         code = self.sprite["url"].partition(",")[2]
         sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(code))).convert("RGB"))

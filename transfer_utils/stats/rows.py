@@ -70,7 +70,7 @@ def _matching(rows: pd.DataFrame, wanted: Mapping[str, Any], values: list[str]) 
     return found
 
 
-def select(rows: pd.DataFrame, **where) -> pd.DataFrame:
+def select(rows: pd.DataFrame, **where: Any) -> pd.DataFrame:
     """The rows whose columns have these values."""
     for column, wanted in where.items():
         rows = rows[rows[column] == wanted]

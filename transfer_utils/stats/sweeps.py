@@ -170,7 +170,7 @@ def _versions() -> str:
     return " ".join(f"{name} {version}" for name, version in packages.items())
 
 
-def result_row(valid: float, test: float, seconds: float | None, **chosen) -> Row:
+def result_row(valid: float, test: float, seconds: float | None, **chosen: Any) -> Row:
     row = {"valid": round(valid, 4), "test": round(test, 4)}
     if seconds is not None:
         row["seconds"] = round(seconds, 2)

@@ -1,15 +1,17 @@
 """From a network and photos to accuracy: features, probes, loop, recipes."""
 
 from transfer_utils.training.features import by_stage, extract, extract_views, nearest, run_network
-from transfer_utils.training.loop import accuracy, fit, fit_until_flat, predict, train
+from transfer_utils.training.loop import Epoch, Step, accuracy, fit, fit_until_flat, predict, train
 from transfer_utils.training.probes import PENALTIES, Probe, best_probe, linear_probe, linear_probes
 from transfer_utils.training.recipes import Phase, Recipe, with_epochs
 
 __all__ = [
+    "Epoch",
     "PENALTIES",
     "Phase",
     "Probe",
     "Recipe",
+    "Step",
     "accuracy",
     "best_probe",
     "by_stage",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from transfer_utils import data, machine
-from transfer_utils.backbones import StagedModel, frozen_through
+from transfer_utils.backbones import StagedModel
 from transfer_utils.data import ImageSet
 from transfer_utils.machine import best_device, channels_last
 from transfer_utils.training import features
@@ -15,7 +15,14 @@ from transfer_utils.training.recipes import Recipe
 Batch = Callable[[Tensor, torch.Generator], Tensor]  # rows and randomness to the network's input
 
 
-def photo_batches(model: StagedModel, photos: ImageSet, size: int, recipe: Recipe) -> Batch:
+def inputs(model: StagedModel, photos: ImageSet, size: int, recipe: Recipe, cache: bool) -> Batch:
+    """What the part that trains gets in a step: photos, or features where the stages before it are frozen."""
+    if model.frozen:
+        return _feature_batches(model, photos, size, recipe, cache)
+    return _photo_batches(model, photos, size, recipe)
+
+
+def _photo_batches(model: StagedModel, photos: ImageSet, size: int, recipe: Recipe) -> Batch:
     """The photos at some rows, augmented anew each time and preprocessed."""
     fresh = recipe.augment and not recipe.fixed_views
     views = data.views(photos.images, recipe.seed) if recipe.augment and not fresh else photos.images[None]
@@ -29,12 +36,12 @@ def photo_batches(model: StagedModel, photos: ImageSet, size: int, recipe: Recip
     return batch
 
 
-def feature_batches(model: StagedModel, photos: ImageSet, size: int, recipe: Recipe, cache: bool) -> Batch:
+def _feature_batches(model: StagedModel, photos: ImageSet, size: int, recipe: Recipe, cache: bool) -> Batch:
     """The frozen stages' outputs at some rows, computed once; each time one of the cached augmented views."""
     if recipe.augment:
         views = features.extract_views(model, photos, size, recipe.seed, cache)
     else:
-        views = features.extract(model, photos, size, frozen_through(model), cache)[None]
+        views = features.extract(model, photos, size, model.frozen[-1], cache)[None]
     take = _any_view(views)
 
     def batch(rows: Tensor, generator: torch.Generator) -> Tensor:

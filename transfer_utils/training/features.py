@@ -10,37 +10,38 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from transfer_utils import data, machine
-from transfer_utils.backbones import StagedModel, frozen_through
+from transfer_utils.backbones import StagedModel, keeping_modes, unwrapped
 from transfer_utils.data import ImageSet, resize
 from transfer_utils.machine import autocast, best_device, cache_folder, channels_last, precision, write_atomically
 
 FEATURE_BATCH = 256
 
 
-def extract(model: StagedModel, photos: ImageSet, size: int, stage: str | None = None, cache: bool = True) -> Tensor:
+def extract(model: nn.Module, photos: ImageSet, size: int, stage: str | None = None, cache: bool = True) -> Tensor:
     """The output of the stages through `stage` for every photo, in eval mode: float32 on the CPU.
 
     stage=None: the vector that the head reads, (N, D). cache: keep a copy in the user's cache folder, found again
     by weights, photos, size and precision. ValueError for an unknown stage.
     """
+    model = unwrapped(model)
     prefix, _ = model.split(after=stage or model.stages[-2])
     return _cached(
         "extract", model, prefix, photos.images, size, cache, lambda: run_network(model, prefix, photos.images, size)
     )
 
 
-def extract_views(model: StagedModel, photos: ImageSet, size: int, seed: int, cache: bool = True) -> Tensor:
-    """The frozen stages' output for the augment.VIEWS copies of each photo, (VIEWS, N, ...): train the rest on these.
+def extract_views(model: nn.Module, photos: ImageSet, size: int, seed: int, cache: bool = True) -> Tensor:
+    """The frozen stages' output for the data.VIEWS copies of each photo, (VIEWS, N, ...): train the rest on these.
 
     ValueError for a model without a frozen stage.
     """
-    through = frozen_through(model)
-    if through is None:
+    model = unwrapped(model)
+    if not model.frozen:
         raise ValueError(
             f"{model.name} has no frozen stage, so there is nothing to compute once. "
             f"Freeze some stages first, for example freeze(model, through={model.stages[-2]!r})."
         )
-    prefix, _ = model.split(after=through)
+    prefix, _ = model.parts()
 
     def compute() -> Tensor:
         return torch.stack([run_network(model, prefix, view, size) for view in data.views(photos.images, seed)])
@@ -48,8 +49,9 @@ def extract_views(model: StagedModel, photos: ImageSet, size: int, seed: int, ca
     return _cached(f"{data.VIEWS} views {seed}", model, prefix, photos.images, size, cache, compute)
 
 
-def by_stage(model: StagedModel, photos: ImageSet, size: int) -> dict[str, Tensor]:
+def by_stage(model: nn.Module, photos: ImageSet, size: int) -> dict[str, Tensor]:
     """One pass, every stage: outputs averaged over positions, float32 (N, channels) on the CPU for each stage."""
+    model = unwrapped(model)
     stages = [name for name in model.stages[:-1] if name != "pool"]
 
     def averages(x: Tensor) -> list[Tensor]:
@@ -69,23 +71,30 @@ def run_network(model: StagedModel, network: nn.Module, images: Tensor, size: in
 
 
 def _map(model: StagedModel, function: Callable, images: Tensor, size: int) -> list:
-    """function(x) for every preprocessed batch, with the model in eval mode; its mode is restored at the end."""
-    device, was_training = best_device(), model.training
-    model.to(device).eval()
+    """function(x) for every preprocessed batch, with the model in eval mode; every module's mode comes back."""
+    device = best_device()
+    model.to(device)
     work = machine.in_parts(lambda batch, _: function(_prepare(model, batch.to(device), size)))
-    try:
-        # no_grad, not inference_mode: features must be able to enter a backward pass later
-        with machine.nothing_kept(), torch.no_grad(), autocast(device):
-            return [part for batch in images.split(FEATURE_BATCH) for part in work(batch)]
-    finally:
-        model.train(was_training)
+    # no_grad, not inference_mode: features must be able to enter a backward pass later
+    with machine.nothing_kept(), keeping_modes(model), torch.no_grad(), autocast(device):
+        model.eval()
+        return [part for batch in images.split(FEATURE_BATCH) for part in work(batch)]
 
 
 def _prepare(model: StagedModel, batch: Tensor, size: int) -> Tensor:
     return channels_last(model.preprocess(resize(batch, size)))
 
 
-def _cached(kind, model, prefix, images, size, cache, compute) -> Tensor:
+def _cached(
+    kind: str,
+    model: StagedModel,
+    prefix: nn.Module,
+    images: Tensor,
+    size: int,
+    cache: bool,
+    compute: Callable[[], Tensor],
+) -> Tensor:
+    """The features from the cache folder, or computed and kept there for the next time."""
     if not cache:
         return compute()
     path = cache_folder() / "features" / f"{_key(kind, model, prefix, images, size)}.safetensors"

@@ -1,9 +1,8 @@
 """The training loop: a generator, so that progress bars, live plots, early stop and cancelling are a for loop."""
 
 import copy
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import asdict, dataclass
 
 import pandas as pd
 import torch
@@ -12,53 +11,66 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from transfer_utils import machine
-from transfer_utils.backbones import StagedModel, frozen_through, parameter_groups
+from transfer_utils.backbones import StagedModel, keeping_modes, parameter_groups, unwrapped, watch
 from transfer_utils.data import ImageSet
 from transfer_utils.machine import autocast, best_device, gradient_scaler, has_own_memory, send
 from transfer_utils.training import features
-from transfer_utils.training.batches import feature_batches, photo_batches
+from transfer_utils.training.batches import inputs
 from transfer_utils.training.recipes import Recipe
 
 
 @dataclass(frozen=True, eq=False)
-class Record:
-    """One step (loss: a tensor that stays on the device), or the end of an epoch (metrics: plain numbers)."""
+class Step:
+    """One step of `steps`. loss: of its batch, a tensor that stays on the device, since reading it would wait."""
 
     epoch: int
     step: int
     steps: int
     loss: Tensor
-    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The end of an epoch. loss, train: mean loss and accuracy over its steps. valid: accuracy, None without a look."""
+
+    epoch: int
+    loss: float
+    train: float
+    valid: float | None
 
 
 def train(
-    model: StagedModel, photos: ImageSet, valid: ImageSet | None, size: int, recipe: Recipe, cache: bool = True
-) -> Iterator[Record]:
-    """Train the stages that are not frozen; yields a Record after every step, and one with metrics per epoch.
+    model: nn.Module, photos: ImageSet, valid: ImageSet | None, size: int, recipe: Recipe, cache: bool = True
+) -> Generator[Step | Epoch]:
+    """Train the stages that are not frozen; yields a Step after every step, and an Epoch at the end of each epoch.
 
     Behind a frozen prefix only the rest runs, on the prefix's outputs, computed once; cache: keep them on disk too.
-    The model is changed in place, so stopping early, by break or by interrupt, keeps what was learned. size: pixels
-    at which photos are seen.
-    ValueError for photos with other classes than the head has outputs, or when nothing is left to train.
+    The model is changed in place, so stopping early, by break or by interrupt, keeps what was learned. When the loop
+    ends, every module's training flag is what it was. size: pixels at which photos are seen.
+    ValueError for photos with other classes than the head has outputs, or when nothing is left to train; TypeError for
+    a network without named stages.
     """
-    _check(model, photos, recipe)
-    with machine.nothing_kept():
-        yield from _records(model, photos, valid, size, recipe, cache)
+    staged = unwrapped(model)
+    _check(staged, photos, recipe)
+    return watch(staged, _guarded(staged, photos, valid, size, recipe, cache))
 
 
-def _records(
+def _guarded(
     model: StagedModel, photos: ImageSet, valid: ImageSet | None, size: int, recipe: Recipe, cache: bool
-) -> Iterator[Record]:
+) -> Generator[Step | Epoch]:
+    """The steps, after which modes are as before, and no traceback keeps the tensors of a step that failed."""
+    with machine.nothing_kept(), keeping_modes(model):
+        yield from _steps(model, photos, valid, size, recipe, cache)
+
+
+def _steps(
+    model: StagedModel, photos: ImageSet, valid: ImageSet | None, size: int, recipe: Recipe, cache: bool
+) -> Generator[Step | Epoch]:
     device = best_device()
     model.to(device)
-    through = frozen_through(model)
-    network: nn.Module
-    if through is None:
-        network, batch = model, photo_batches(model, photos, size, recipe)
-    else:
-        network, batch = model.split(after=through)[1], feature_batches(model, photos, size, recipe, cache)
-    evaluate = _evaluator(model, network, valid, size, cache)
-    labels = photos.labels.to(device)
+    _, network = model.parts()
+    batch, look = inputs(model, photos, size, recipe, cache), _looker(model, valid, size, cache)
+    labels, generator = photos.labels.to(device), torch.Generator()
     batches = max(1, len(labels) // recipe.batch)
     steps = batches * recipe.epochs
     groups = parameter_groups(model, recipe.rate, recipe.head_ratio)
@@ -75,31 +87,30 @@ def _records(
         scaler.scale(loss).backward()
         return loss.detach(), (logits.argmax(1) == y).sum()
 
-    work, step = machine.in_parts(learn, optimiser.zero_grad), 0
+    work = machine.in_parts(learn, optimiser.zero_grad)
     for epoch in range(1, recipe.epochs + 1):
-        generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
-        network.train()
+        generator.manual_seed(recipe.seed * 100_003 + epoch)
+        model.train()
         total, right = torch.zeros((), device=device), torch.zeros((), device=device)
-        for rows in torch.randperm(len(labels), generator=generator).tensor_split(batches):
+        order = torch.randperm(len(labels), generator=generator).tensor_split(batches)
+        for step, rows in enumerate(order, start=1 + (epoch - 1) * batches):
             losses, hits = zip(*work(rows), strict=True)
             scaler.step(optimiser)
             scaler.update()
             optimiser.zero_grad()
             schedule.step()
-            step += 1
             # Sums stay on the device: reading a number here would make every step wait for the accelerator.
             loss = sum(losses[1:], losses[0])
             total += loss * len(rows)
             right += sum(hits)
-            yield Record(epoch, step, steps, loss)
-        metrics = {"loss": (total / len(labels)).item(), "train": (right / len(labels)).item()}
-        if valid is not None and (epoch % recipe.evaluate_every == 0 or epoch == recipe.epochs):
-            metrics["valid"] = evaluate()
-        yield Record(epoch, step, steps, loss, metrics)
+            yield Step(epoch, step, steps, loss)
+        due = epoch % recipe.evaluate_every == 0 or epoch == recipe.epochs
+        measured = (total / len(labels)).item(), (right / len(labels)).item()
+        yield Epoch(epoch, *measured, look() if look and due else None)
 
 
 def fit(
-    model: StagedModel,
+    model: nn.Module,
     photos: ImageSet,
     valid: ImageSet | None = None,
     size: int = 32,
@@ -114,11 +125,10 @@ def fit(
     recipe = recipe or Recipe()
     bar = tqdm(total=recipe.epochs, unit="epoch", disable=not progress, leave=False)
     try:
-        for record in train(model, photos, valid, size, recipe):
-            if record.metrics:
-                history.append({"epoch": record.epoch, **record.metrics})
-                bar.set_postfix({name: f"{value:.2f}" for name, value in record.metrics.items()}, refresh=False)
-                bar.update()
+        for end in _epochs(train(model, photos, valid, size, recipe)):
+            history.append(_row(end))
+            bar.set_postfix({name: f"{value:.2f}" for name, value in list(_row(end).items())[1:]}, refresh=False)
+            bar.update()
     except KeyboardInterrupt:
         print(f"Interrupted after {len(history)} of {recipe.epochs} epochs; the model keeps what it learned.")
     finally:
@@ -127,7 +137,7 @@ def fit(
 
 
 def fit_until_flat(
-    model: StagedModel, photos: ImageSet, valid: ImageSet, size: int, recipe: Recipe, patience: int
+    model: nn.Module, photos: ImageSet, valid: ImageSet, size: int, recipe: Recipe, patience: int
 ) -> pd.DataFrame:
     """Train until accuracy on the valid photos has not risen for `patience` looks; keep the best epoch's weights.
 
@@ -135,12 +145,12 @@ def fit_until_flat(
     """
     history: list[dict[str, float]] = []
     best, best_state = -1.0, {}
-    for record in train(model, photos, valid, size, recipe):
-        if "valid" not in record.metrics:
+    for end in _epochs(train(model, photos, valid, size, recipe)):
+        if end.valid is None:
             continue
-        history.append({"epoch": record.epoch, **record.metrics})
-        if record.metrics["valid"] > best:
-            best, best_state, since = record.metrics["valid"], copy.deepcopy(model.state_dict()), 0
+        history.append(_row(end))
+        if end.valid > best:
+            best, best_state, since = end.valid, copy.deepcopy(model.state_dict()), 0
         else:
             since += 1
         if since >= patience:
@@ -149,12 +159,22 @@ def fit_until_flat(
     return pd.DataFrame(history)
 
 
-def predict(model: StagedModel, photos: ImageSet, size: int) -> Tensor:
+def _epochs(loop: Iterable[Step | Epoch]) -> Iterator[Epoch]:
+    return (record for record in loop if isinstance(record, Epoch))
+
+
+def _row(end: Epoch) -> dict[str, float]:
+    """An epoch as a row of a table, without the look that it did not take."""
+    return {name: value for name, value in asdict(end).items() if value is not None}
+
+
+def predict(model: nn.Module, photos: ImageSet, size: int) -> Tensor:
     """Logits (N, classes) on the CPU, in eval mode; the model's own mode comes back afterwards."""
-    return features.run_network(model, model, photos.images, size)
+    staged = unwrapped(model)
+    return features.run_network(staged, staged, photos.images, size)
 
 
-def accuracy(model: StagedModel, photos: ImageSet, size: int) -> float:
+def accuracy(model: nn.Module, photos: ImageSet, size: int) -> float:
     """The share of photos whose largest logit is at their label."""
     return (predict(model, photos, size).argmax(1) == photos.labels).float().mean().item()
 
@@ -180,22 +200,20 @@ def _check(model: StagedModel, photos: ImageSet, recipe: Recipe) -> None:
         raise ValueError("Every stage is frozen, so nothing can train. Freeze through an earlier stage.")
 
 
-def _evaluator(
-    model: StagedModel, network: nn.Module, valid: ImageSet | None, size: int, cache: bool
-) -> Callable[[], float]:
+def _looker(model: StagedModel, valid: ImageSet | None, size: int, cache: bool) -> Callable[[], float] | None:
     """A function that measures accuracy on the valid photos, with the frozen stages' share computed only once."""
     if valid is None:
-        return lambda: math.nan
-    if network is model:
+        return None
+    if not model.frozen:
         return lambda: accuracy(model, valid, size)
-    device = best_device()
-    take = machine.on_device(features.extract(model, valid, size, frozen_through(model), cache), device)
-    work = machine.in_parts(lambda rows, _: network(take(rows)).argmax(1).cpu())
+    device, (_, rest) = best_device(), model.parts()
+    take = machine.on_device(features.extract(model, valid, size, model.frozen[-1], cache), device)
+    work = machine.in_parts(lambda rows, _: rest(take(rows)).argmax(1).cpu())
 
-    def evaluate() -> float:
-        network.eval()
-        with torch.no_grad(), autocast(device):
+    def look() -> float:
+        with keeping_modes(model), torch.no_grad(), autocast(device):
+            model.eval()
             answers = [part for rows in torch.arange(len(valid)).split(features.FEATURE_BATCH) for part in work(rows)]
         return (torch.cat(answers) == valid.labels).float().mean().item()
 
-    return evaluate
+    return look

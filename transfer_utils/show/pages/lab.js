@@ -160,9 +160,9 @@ function render({ model, el }) {
     }
   }
   function drawRun() {
-    const frame = model.get("frame"), runs = model.get("runs"), said = frame.status || "Move a control: a run starts when you let go.";
+    const frame = model.get("frame"), runs = model.get("runs"), said = frame.said || "Move a control: a run starts when you let go.";
     if (status.textContent !== said) status.textContent = said;
-    status.classList.toggle("tl-error", Boolean(frame.error));
+    status.classList.toggle("tl-error", frame.status === "failed");
     progress.textContent = model.get("busy") ? `Epoch ${frame.epoch ?? 0} of ${frame.epochs ?? "…"}. Move a control to start over with the new setting.` : "";
     const last = (values) => values && values.length ? percent(values[values.length - 1]) : "not yet";
     curves.replaceChildren();
