@@ -170,4 +170,6 @@ def test_result_prints_one_line_of_json(capsys):
 
 def test_result_takes_numbers_from_numpy(capsys):
     settings("cpu").result(epoch=np.int64(3), accuracy=np.float32(0.5), loss=np.float64(1 / 3))
-    assert json.loads(capsys.readouterr().out) == {"result": {"epoch": 3, "accuracy": 0.5, "loss": 0.3333, "quick": False}}
+    assert json.loads(capsys.readouterr().out) == {
+        "result": {"epoch": 3, "accuracy": 0.5, "loss": 0.3333, "quick": False}
+    }
