@@ -51,7 +51,7 @@ rows = stats.results("sweep")
 kept = course.chosen(rows)
 print(f"{len(rows)} runs, of which the valid photos chose {len(kept)}")
 ours, imagenet = (stats.select(kept, network=network) for network in ("course_resnet", "efficientnet_lite0"))
-settings = list(rows.columns[:7])
+settings = ["network", "source", "target", "method", "per_class", "seed", "rate"]
 ours[[*settings[1:], "penalty", "valid", "test"]].sample(5, random_state=0)
 
 # %% [markdown]
@@ -59,7 +59,7 @@ ours[[*settings[1:], "penalty", "valid", "test"]].sample(5, random_state=0)
 #
 # The table was made by `stats.sweep`: it takes a function and a list of jobs, hands the jobs to worker processes, and
 # appends each row as it comes. We run a few of its jobs: ship or truck with five photos per class, pretrained on
-# *vehicles* and from scratch. A job is what stands in a row's first seven columns, its settings.
+# *vehicles* and from scratch. A job is what a row's settings say.
 
 # %%
 here = stats.select(rows, network="course_resnet", target="vehicles", per_class=5, seed=0)
