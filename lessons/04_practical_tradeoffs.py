@@ -324,7 +324,7 @@ print(f"'always both' picks it in {(best == 'both').sum()} of {len(best)}")
 cells = [(s, t, m, n) for s in sources for t in targets for m in methods[2:] for n in sizes]
 found = {over: {cell: gain(*cell, over) for cell in cells} for over in ("scratch", "scratch, longer")}
 for over, gains_found in found.items():
-    count = pd.Series([worth.verdict for worth in gains_found.values()]).value_counts()
+    count = pd.Series([str(worth.verdict) for worth in gains_found.values()]).value_counts()
     print(f"over {over}: {count.to_dict()}; by chance alone about {0.025 * len(cells):.0f} in 'less'")
 
 # %%

@@ -180,7 +180,7 @@ def grid(values: dict[tuple[str, str], stats.Interval], title: str, gains: bool 
     rows, columns = (list(dict.fromkeys(key[i] for key in values)) for i in (0, 1))
     means = np.array([[values[row, column].mean for column in columns] for row in rows])
     if gains:
-        told = [[values[row, column].verdict != "cannot tell" for column in columns] for row in rows]
+        told = [[values[row, column].verdict is not stats.Verdict.CANNOT_TELL for column in columns] for row in rows]
         # From 0.15 on, so that a small difference that can be told from none has a colour too.
         shade = np.where(told, np.sign(means) * (0.15 + 0.45 * np.abs(means) / np.abs(means).max().clip(1e-9)), 0)
         cells = {key: _signed(interval) for key, interval in values.items()}
@@ -206,7 +206,7 @@ def grid(values: dict[tuple[str, str], stats.Interval], title: str, gains: bool 
 def _signed(difference: stats.Interval) -> str:
     """A difference in points; in brackets where it may be zero."""
     text = f"{100 * difference.mean:+.1f} ± {100 * difference.half:.1f}"
-    return f"({text})" if difference.verdict == "cannot tell" else text
+    return f"({text})" if difference.verdict is stats.Verdict.CANNOT_TELL else text
 
 
 def tradeoff(points: dict[str, tuple[float, stats.Interval]], cost: str) -> HTML:

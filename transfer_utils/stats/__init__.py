@@ -1,7 +1,7 @@
 """From runs to rows, from rows to intervals and verdicts."""
 
 from transfer_utils.stats.evaluation import Evaluation, cell, evaluate
-from transfer_utils.stats.intervals import Interval, mean_interval, share_interval
+from transfer_utils.stats.intervals import Interval, Verdict, mean_interval, share_interval
 from transfer_utils.stats.rows import difference, paired, pareto, results, select, summarise
 from transfer_utils.stats.sweeps import SEEDS, Row, failures, result_row, sweep
 
@@ -10,6 +10,7 @@ __all__ = [
     "Interval",
     "Row",
     "SEEDS",
+    "Verdict",
     "cell",
     "difference",
     "evaluate",

@@ -2,9 +2,18 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 from scipy.stats import binomtest, t
+
+
+class Verdict(StrEnum):
+    """What an interval says about a difference; it cannot tell when it holds zero."""
+
+    MORE = "more"
+    LESS = "less"
+    CANNOT_TELL = "cannot tell"
 
 
 @dataclass(frozen=True)
@@ -20,9 +29,9 @@ class Interval:
         return f"{self.mean:.1%} [{self.low:.1%}, {self.high:.1%}] over {self.n} seeds"
 
     @property
-    def verdict(self) -> str:
-        """What a difference allows us to say: 'more', 'less', or 'cannot tell' when the interval holds zero."""
-        return "more" if self.low > 0 else "less" if self.high < 0 else "cannot tell"
+    def verdict(self) -> Verdict:
+        """What a difference allows us to say, by where zero lies."""
+        return Verdict.MORE if self.low > 0 else Verdict.LESS if self.high < 0 else Verdict.CANNOT_TELL
 
     @property
     def half(self) -> float:
