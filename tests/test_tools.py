@@ -13,11 +13,13 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from PIL import Image
 
 import colab
 import course
 import lab
 import notebooks
+from transfer_utils import data
 
 ROOT = Path(__file__).parent.parent
 
@@ -176,6 +178,22 @@ def test_a_wheel_finds_its_photos(tmp_path):
     )  # fmt: skip
     assert ran.stdout.startswith("17000 ['animals', 'both', 'both_small', 'vehicles'] True")
     assert str(tmp_path / "site") in ran.stdout
+
+
+def test_the_python_in_the_readme_runs(tmp_path, monkeypatch):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    for name in ("frog", "ship"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i, photo in enumerate(data.load().only(name).take(5).images):
+            Image.fromarray(photo.permute(1, 2, 0).numpy()).save(tmp_path / "photos" / name / f"{i}.png")
+    monkeypatch.chdir(tmp_path)
+    found = {}
+    exec(code, found)
+    assert (len(found["few"]), len(found["rest"])) == (8, 2)
+    assert (
+        found["probe"].accuracy(found["training"].extract(found["backbone"], found["few"], 224), found["few"].labels)
+        == 1
+    )
 
 
 def test_make_without_a_target_lists_the_targets():
