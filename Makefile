@@ -24,8 +24,10 @@ lab: $(READY)  ## open the lessons in JupyterLab, as your own copies in my-noteb
 course: $(READY)  ## run every lesson from start to end on the embedded photos
 	$(BIN)/python tools/course.py
 
-test: $(READY)  ## run all tests (twelve minutes on two cores)
-	$(BIN)/python -m pytest $(TOGETHER)
+# Pages are driven when nothing else runs: their tests look at memory, and at what happens between two moves.
+test: $(READY)  ## run all tests (ten minutes on two cores)
+	$(BIN)/python -m pytest $(TOGETHER) -m 'not browser or colab'; others=$$?; \
+	$(BIN)/python -m pytest -m 'browser and not colab' && exit $$others
 
 test-fast: $(READY)  ## run the tests that need no notebook, browser or Colab (two minutes on two cores)
 	$(BIN)/python -m pytest $(TOGETHER) -m 'not notebook and not browser and not colab'
@@ -34,7 +36,7 @@ test-notebooks: $(READY)  ## run every notebook, solved in full and as shipped o
 	$(BIN)/python -m pytest $(TOGETHER) -m notebook
 
 test-pages: $(READY)  ## run the tests that drive a browser or stand in for Colab
-	$(BIN)/python -m pytest $(TOGETHER) -m 'browser or colab'
+	$(BIN)/python -m pytest -m 'browser or colab'
 
 colab-test: $(READY)  ## run the tests that stand in for Colab (four minutes; part of `make test`)
 	$(BIN)/python -m pytest -m colab

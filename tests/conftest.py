@@ -17,7 +17,7 @@ from transfer_utils.training import features
 
 HERE = str(Path(__file__).parent)
 # What takes long, the longest first: begun last, it would leave the other workers with nothing to do.
-LONG = ("colab", "notebook", "browser")
+LONG = ("colab", "notebook")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -117,7 +117,9 @@ def test_widgets_work_in_the_page_of_notebook_6(python, first_lesson, tmp_path):
     patience = browser.PATIENCE * 1000
     with browser.jupyter(tmp_path, tmp_path / "config", "classic", python) as server, browser.page() as page:
         page.goto(server.url("widgets.ipynb"), wait_until="domcontentloaded")
-        page.wait_for_function("window.Jupyter?.notebook?.kernel?.is_connected()", timeout=patience)
+        page.wait_for_function("window.Jupyter?.notebook?.kernel?.widget_manager", timeout=patience)
+        # The manager asks the kernel for widgets of before; views that come in between stay empty.
+        page.evaluate("Jupyter.notebook.kernel.widget_manager._loadFromKernel().then(() => null)")
         page.evaluate("Jupyter.notebook.execute_all_cells()")
         said = page.locator(".tl-explorer p").first
         said.wait_for(timeout=patience)
