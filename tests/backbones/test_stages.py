@@ -1,16 +1,19 @@
 """A staged model knows what is frozen, whatever becomes of it: copied, saved, wrapped, or being trained."""
 
 import copy
+import gc
 import io
 import pickle
 import sys
+from collections import OrderedDict
 
 import pytest
 import torch
+from IPython.core.interactiveshell import InteractiveShell
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from transfer_utils import backbones, training
+from transfer_utils import backbones, show, training
 from transfer_utils.backbones import (
     StagedModel,
     drift,
@@ -114,11 +117,13 @@ def test_a_copy_can_be_released_alone(tiny, trip):
     [
         lambda model: model.train(),
         lambda model: model.stem.train(),
+        lambda model: model.stem[1].train(),
+        lambda model: [m.train() for m in model.modules() if isinstance(m, nn.BatchNorm2d)],
         lambda model: [module.train() for module in model.modules()],
         lambda model: [setattr(module, "training", True) for module in model.modules()],
         lambda model: model.split(after="body")[0].train(),
     ],
-    ids=["the model", "one stage", "every module", "every flag", "a part"],
+    ids=["the model", "one stage", "one layer", "every batch-norm", "every module", "every flag", "a part"],
 )
 def test_whoever_switches_the_mode_statistics_of_frozen_stages_stay(tiny, switch):
     model = freeze(tiny(), "stem")
@@ -192,6 +197,79 @@ def test_a_checkpoint_of_a_wrapped_model_has_plain_names(tiny, tmp_path, wrapper
     assert drift(model.state_dict(), backbones.load_checkpoint(tmp_path / "net", again)) == {}
 
 
+class Tempered(nn.Module):
+    """Somebody's own wrapper: more than what it wraps, though it calls it module."""
+
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        self.module, self.temperature = module, nn.Parameter(torch.tensor(5.0))
+
+    def forward(self, x):
+        return self.module(x) / self.temperature
+
+
+def test_a_wrapper_that_adds_something_is_saved_whole_and_refused_where_stages_are_needed(tiny, tmp_path):
+    model, again = Tempered(tiny()), Tempered(tiny(seed=1))
+    again.temperature.data.fill_(1.0)
+    backbones.save_checkpoint(tmp_path / "net", model, {})
+    assert drift(model.state_dict(), backbones.load_checkpoint(tmp_path / "net", again)) == {}
+    with pytest.raises(TypeError, match="got Tempered"):
+        freeze(model, "stem")
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_drift_knows_the_names_of_a_wrapper_too(tiny, wrapper):
+    wrapped = WRAPPERS[wrapper](tiny())
+    before = {name: tensor.clone() for name, tensor in wrapped.state_dict().items()}
+    assert drift(before, wrapped) == {}
+    unwrapped(wrapped).head.bias.data += 1
+    assert len(drift(before, wrapped)) == 1
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_a_wrapped_model_is_drawn_and_exported(tiny, tmp_path, wrapper):
+    wrapped = WRAPPERS[wrapper](freeze(tiny(), "stem"))
+    assert "stem is frozen, body trains" in show.network(wrapped).data
+    program = torch.export.load(backbones.export(tmp_path / "net.pt2", wrapped, 16)).module()
+    photos = torch.randint(0, 256, (3, 3, 16, 16), dtype=torch.uint8)
+    inner = unwrapped(wrapped).eval()
+    torch.testing.assert_close(program(photos), inner(inner.preprocess(photos)))
+
+
+def test_a_frozen_stage_whose_gradients_were_switched_on_is_refused_and_drawn_as_frozen(tiny, pairs):
+    model = freeze(tiny(), "stem")
+    for parameter in model.parameters():
+        parameter.requires_grad = True
+    assert "stem is frozen" in show.network(model).data
+    assert not {id(p) for p in model.stem.parameters()} & {
+        id(p) for group in parameter_groups(model, 0.1) for p in group["params"]
+    }
+    with pytest.raises(
+        ValueError, match=r"stem is frozen, and yet its parameters want gradients.*freeze\(model, None\)"
+    ):
+        training.fit(model, *pairs, 32, QUICK, progress=False)
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        OrderedDict(),
+        OrderedDict(stem=nn.Conv2d(3, 4, 3), fc=nn.Linear(4, 2)),
+        OrderedDict(head=nn.Linear(4, 2), last=nn.ReLU()),
+        OrderedDict(stem=nn.Conv2d(3, 4, 3), head=nn.Sequential(nn.Dropout(), nn.Linear(4, 2))),
+    ],
+)
+def test_a_model_without_one_linear_layer_as_its_head_is_refused(stages):
+    with pytest.raises(ValueError, match="the last one must be called 'head' and be one nn.Linear"):
+        StagedModel(stages, (0.5,) * 3, (0.25,) * 3, "mine")
+
+
+def test_slices_are_stages_too(tiny):
+    model, x = freeze(tiny(), "stem").eval(), torch.randn(2, 3, 16, 16)
+    assert torch.equal(model[2:](model[:2](x)), model(x))
+    assert model[-1] is model.head
+
+
 @pytest.mark.parametrize(
     "network", [nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2)), nn.DataParallel(nn.Linear(2, 2)), nn.Identity()]
 )
@@ -204,6 +282,9 @@ def test_a_checkpoint_of_a_wrapped_model_has_plain_names(tiny, tmp_path, wrapper
         lambda network: training.fit(network, None),
         lambda network: training.extract(network, None, 32),
         lambda network: backbones.grad_cam(network, torch.zeros(1), torch.zeros(1), "stem"),
+        lambda network: backbones.export("net.pt2", network, 32),
+        lambda network: backbones.step_flops(network, 32, 2),
+        show.network,
     ],
 )
 def test_other_networks_are_refused_in_words(network, use):
@@ -284,9 +365,73 @@ def test_a_loop_whose_owner_was_stopped_is_in_nobodys_way(tiny, pairs, own_home,
     try:
         cell()
     except BaseException as stopped:
-        monkeypatch.setattr(sys, "last_traceback", stopped.__traceback__, raising=False)
+        monkeypatch.setattr(sys, "last_value", stopped, raising=False)
     freeze(model, "stem")
     assert model.frozen == ["stem"]
+
+
+def test_a_loop_in_the_cause_of_the_last_error_is_in_nobodys_way(tiny, pairs, own_home, monkeypatch):
+    model = tiny()
+
+    def cell():
+        loop = training.train(model, *pairs, 32, QUICK)
+        for _ in loop:
+            raise ValueError
+
+    try:
+        try:
+            cell()
+        except ValueError as cause:
+            raise RuntimeError from cause
+    except RuntimeError as error:
+        monkeypatch.setattr(sys, "last_value", error, raising=False)
+    assert freeze(model, "stem").frozen == ["stem"]
+
+
+def test_a_loop_that_only_a_circle_holds_is_in_nobodys_way(tiny, pairs, own_home):
+    model = tiny()
+
+    def cell():
+        loop = training.train(model, *pairs, 32, QUICK)
+        circle = [next(loop), loop]
+        circle.append(circle)
+
+    gc.disable()
+    try:
+        cell()
+        assert freeze(model, "stem").frozen == ["stem"]
+    finally:
+        gc.enable()
+
+
+def test_an_error_elsewhere_ends_no_loop_of_the_notebook(tiny, pairs, own_home):
+    """The frame of a cell holds every name of the notebook, and its traceback is kept for long."""
+    shell = InteractiveShell()
+    shell.user_ns.update(model=tiny(), pairs=pairs, training=training, QUICK=QUICK, freeze=freeze)
+    shell.run_cell("no_such_name")
+    shell.run_cell("loop = training.train(model, *pairs, 32, QUICK)\nfirst = next(loop)")
+    assert isinstance(shell.run_cell("freeze(model, 'stem')").error_in_exec, RuntimeError)
+    assert shell.run_cell("len(list(loop))").result == 9
+    assert shell.run_cell("freeze(model, 'stem').frozen").result == ["stem"]
+
+
+def test_every_loop_counts_not_only_the_last(tiny, pairs, own_home):
+    model = tiny()
+    first, _ = (training.train(model, *pairs, 32, QUICK) for _ in range(2))
+    next(first)
+    with pytest.raises(RuntimeError, match=r"freeze\(\) would change"):
+        freeze(model, "stem")
+    with pytest.raises(RuntimeError, match="A second training would change"):
+        training.fit(model, *pairs, 32, QUICK, progress=False)
+    assert len(list(first)) == 9
+
+
+def test_freezing_from_inside_a_step_is_refused(tiny, pairs, own_home):
+    model = tiny()
+    model.head.register_forward_hook(lambda *_: freeze(model, "stem"))
+    with pytest.raises(RuntimeError, match=r"freeze\(\) would change"):
+        next(training.train(model, *pairs, 32, QUICK))
+    assert model.frozen == []
 
 
 def test_an_interrupted_fit_lets_the_model_be_frozen_and_trained_further(tiny, pairs, own_home, monkeypatch):
@@ -356,6 +501,14 @@ def test_flags_come_back_after_an_error_too(tiny, pairs, helper):
     with pytest.raises(RuntimeError, match="broken"):
         HELPERS[helper](model, pairs[1])
     assert modes(model) == before
+
+
+def test_what_was_frozen_meanwhile_stays_in_eval(tiny):
+    model = tiny()
+    with backbones.keeping_modes(model):
+        freeze(model, "stem")
+    assert model.training
+    assert not any(module.training for module in model.stem.modules())
 
 
 def test_freezing_switches_no_other_layer(tiny):

@@ -28,7 +28,7 @@ from transfer_utils.backbones.freezing import (
     parameter_groups,
 )
 from transfer_utils.backbones.networks import course_resnet, load_backbone
-from transfer_utils.backbones.stages import StagedModel, keeping_modes, unwrapped, watch
+from transfer_utils.backbones.stages import StagedModel, keeping_modes, refuse_while_training, unwrapped, watch
 
 __all__ = [
     "StagedModel",
@@ -49,6 +49,7 @@ __all__ = [
     "optimiser_bytes",
     "parameter_groups",
     "prefix_flops",
+    "refuse_while_training",
     "save_checkpoint",
     "shipped",
     "shipped_card",

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from transfer_utils.backbones.stages import StagedModel
+from transfer_utils.backbones.stages import StagedModel, unwrapped
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
@@ -24,20 +24,20 @@ class _FromPixels(nn.Module):
         return self.model(self.model.preprocess(photos))
 
 
-def export(path: str | Path, model: StagedModel, size: int) -> Path:
+def export(path: str | Path, model: nn.Module, size: int) -> Path:
     """Write the network with its preprocessing to one file, for any number of photos of size x size pixels.
 
     path: ends in .pt2, a program for torch.export.load, or in .onnx, which runs without torch and takes `photos`, uint8
-    (N, 3, size, size). ValueError for another ending; ImportError names the packages that ONNX lacks. Sources:
-    https://docs.pytorch.org/docs/stable/export.html and https://docs.pytorch.org/docs/stable/onnx.html
+    (N, 3, size, size). ValueError for another ending; TypeError as in freeze; ImportError names the packages that
+    ONNX lacks. Sources: https://docs.pytorch.org/docs/stable/export.html and https://docs.pytorch.org/docs/stable/onnx.html
     """
-    path = Path(path)
+    path, staged = Path(path), unwrapped(model)
     if path.suffix not in (".pt2", ".onnx"):
         raise ValueError(f"export() got {path.name!r}; the name must end in .pt2 or .onnx.")
     if path.suffix == ".onnx":
         _require_onnx()
     path.parent.mkdir(parents=True, exist_ok=True)
-    network, example, shapes = _parts(model, size)
+    network, example, shapes = _parts(staged, size)
     if path.suffix == ".pt2":
         torch.export.save(torch.export.export(network, example, dynamic_shapes=shapes), path)
     else:

@@ -49,7 +49,7 @@ def drift(before: State, after: State | nn.Module) -> dict[str, float]:
 
     ValueError when `after` lacks one of them.
     """
-    now = plain(after).state_dict() if isinstance(after, nn.Module) else after
+    now = {**after.state_dict(), **plain(after).state_dict()} if isinstance(after, nn.Module) else after
     missing = [name for name in before if name not in now]
     if missing:
         raise ValueError(f"drift() cannot find {missing[0]!r} afterwards; compare two states of the same network.")
@@ -67,7 +67,8 @@ def parameter_groups(model: nn.Module, rate: float, head_ratio: float = 1.0) -> 
     """
     staged = unwrapped(model)
     of_head = {id(parameter) for parameter in staged.head.parameters()}
-    training = [parameter for parameter in staged.parameters() if parameter.requires_grad]
+    rest = [stage for name, stage in staged.named_children() if name not in staged.frozen]
+    training = [p for stage in rest for p in stage.parameters() if p.requires_grad]
     head, body = ([p for p in training if (id(p) in of_head) is wanted] for wanted in (True, False))
     groups = [{"params": head, "lr": rate}, {"params": body, "lr": rate / head_ratio}]
     return [group for group in groups if group["params"]]

@@ -1,8 +1,10 @@
 """A network as named stages that knows which of them are frozen, and keeps them so."""
 
 import contextlib
+import gc
 import inspect
 import sys
+import traceback
 import weakref
 from collections import OrderedDict
 from collections.abc import Generator, Iterable, Iterator
@@ -11,6 +13,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from transfer_utils.machine import unknown
 
@@ -21,18 +24,13 @@ class Stages(nn.Sequential):
     def train(self, mode: bool = True) -> Self:
         """As in every module, but for what is held."""
         super().train(mode)
-        self._hold()
+        _eval_held(self)
         return self
 
     def forward(self, x: Tensor) -> Tensor:
         """The stages in order."""
-        self._hold()  # somebody may have switched a single stage
+        _eval_held(self)  # somebody may have switched a single stage, or a layer in it
         return super().forward(x)
-
-    def _hold(self) -> None:
-        for module in self.modules():
-            if is_held(module) and module.training:
-                module.eval()
 
 
 class StagedModel(Stages):
@@ -47,6 +45,11 @@ class StagedModel(Stages):
     std: Tensor
 
     def __init__(self, stages: "OrderedDict[str, nn.Module]", mean: Iterable[float], std: Iterable[float], name: str):
+        if not stages or next(reversed(stages)) != "head" or not isinstance(stages["head"], nn.Linear):
+            raise ValueError(
+                f"A staged model got the stages {', '.join(stages) or 'none'}; the last one must be called 'head' and "
+                "be one nn.Linear, since a new task replaces it."
+            )
         super().__init__(stages)
         self.name = name
         self.card: dict[str, Any] = {}
@@ -86,6 +89,14 @@ class StagedModel(Stages):
         if stage not in self.stages:
             raise unknown(f"stage of {self.name}", stage, self.stages)
         return self.stages.index(stage)
+
+    def __getitem__(self, index: Any) -> Any:
+        """One stage, or the stages of a slice."""
+        return (
+            Stages(OrderedDict(list(self._modules.items())[index]))
+            if isinstance(index, slice)
+            else super().__getitem__(index)
+        )
 
     def split(self, after: str) -> tuple[Stages, Stages]:
         """The stages through `after`, and the rest; they share weights with the model.
@@ -128,13 +139,13 @@ def unwrapped(model: nn.Module) -> StagedModel:
 
 def plain(model: nn.Module) -> nn.Module:
     """The network inside what torch puts around it, whose weights have names without _orig_mod. or module."""
-    while not isinstance(model, StagedModel):
-        # torch.compile keeps the network as _orig_mod, the others as module
-        below = getattr(model, "_orig_mod", getattr(model, "module", None))
-        if not isinstance(below, nn.Module):
-            break
-        model = below
-    return model
+    while True:
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel | AveragedModel):
+            model = model.module
+        elif "_orig_mod" in model._modules:  # torch.compile's class, whose module takes seconds to import
+            model = model.get_submodule("_orig_mod")
+        else:
+            return model
 
 
 # --- held modules ---------------------------------------------------------------------------------------------------
@@ -155,8 +166,15 @@ def let_go(module: nn.Module, training: bool) -> None:
     """Let a held module follow train() and eval() again; batch-norms in it that are held themselves stay so."""
     if module.__dict__.pop("held", False):
         module.train(training)
-        for part in filter(is_held, module.modules()):
-            part.eval()
+        _eval_held(module)
+
+
+def _eval_held(module: nn.Module) -> None:
+    """Put what is held in a module back into eval mode."""
+    for held in filter(is_held, module.modules()):
+        for part in held.modules():
+            if part.training:
+                part.training = False
 
 
 @contextlib.contextmanager
@@ -168,28 +186,32 @@ def keeping_modes(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+        _eval_held(model)
 
 
 # --- training loops -------------------------------------------------------------------------------------------------
 
 Loop = Generator[Any, Any, Any]
+RUNS = (inspect.GEN_SUSPENDED, inspect.GEN_RUNNING)
 # Beside the models, not in them: a copy or a saved model is not being trained.
-_LOOPS: "weakref.WeakKeyDictionary[StagedModel, weakref.ref[Loop]]" = weakref.WeakKeyDictionary()
+_LOOPS: "weakref.WeakKeyDictionary[StagedModel, weakref.WeakSet[Loop]]" = weakref.WeakKeyDictionary()
 
 
 def watch(model: StagedModel, loop: Loop) -> Loop:
     """Remember that this loop trains the model, for refuse_while_training; returns the loop."""
-    _LOOPS[model] = weakref.ref(loop)
+    _LOOPS.setdefault(model, weakref.WeakSet()).add(loop)
     return loop
 
 
-def refuse_while_training(model: StagedModel, what: str) -> None:
-    """RuntimeError while a training loop has begun on this model and may still go on."""
-    loop = _LOOPS[model]() if model in _LOOPS else None
-    if loop is None or inspect.getgeneratorstate(loop) in (inspect.GEN_CREATED, inspect.GEN_CLOSED):
+def refuse_while_training(model: StagedModel, what: str, states: tuple[str, ...] = RUNS) -> None:
+    """RuntimeError while a training loop has begun on this model and may still go on. states: of such a loop."""
+    if not _going_on(model, states):
         return
-    if _lies_in_a_traceback(loop):
-        loop.close()
+    gc.collect()  # a loop that nobody can reach any more may wait for this
+    for loop in _going_on(model, states):
+        if inspect.getgeneratorstate(loop) == inspect.GEN_SUSPENDED and _lies_in_a_traceback(loop):
+            loop.close()
+    if not _going_on(model, states):
         return
     raise RuntimeError(
         f"{what} would change {model.name} while a training loop runs on it, and the loop goes by the stages as they "
@@ -197,11 +219,19 @@ def refuse_while_training(model: StagedModel, what: str) -> None:
     )
 
 
+def _going_on(model: StagedModel, states: tuple[str, ...]) -> list[Loop]:
+    return [loop for loop in _LOOPS.get(model, ()) if inspect.getgeneratorstate(loop) in states]
+
+
 def _lies_in_a_traceback(loop: Loop) -> bool:
-    """Whether the loop's owner was stopped by an error or an interrupt, whose traceback the notebook keeps."""
-    link = getattr(sys, "last_traceback", None)
-    while link is not None:
-        if any(value is loop for value in link.tb_frame.f_locals.values()):
-            return True
-        link = link.tb_next
+    """Whether a function that owned the loop was stopped by an error or an interrupt, which the notebook remembers."""
+    error, seen = getattr(sys, "last_value", None), set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            # Not the frame of a cell: its names are still in the user's hands.
+            of_a_function = frame.f_code.co_flags & inspect.CO_OPTIMIZED
+            if of_a_function and any(value is loop for value in frame.f_locals.values()):
+                return True
+        error = error.__cause__ or error.__context__
     return False

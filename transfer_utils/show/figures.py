@@ -13,10 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from transfer_utils import backbones, stats
-from transfer_utils.backbones import StagedModel
 
 # Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), each colour with a marker and a line of its own.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F", "#8C564B", "#BCBD22")
@@ -48,13 +47,17 @@ def _axes(width: float = 7, height: float = 4, **names: str) -> tuple[Figure, Ax
     return figure, axes
 
 
-def network(model: StagedModel) -> HTML:
+def network(model: nn.Module) -> HTML:
     """The stages as boxes with their parameters: frozen ones dashed and blue, those that train solid and orange."""
-    counts = {name: backbones.count_parameters(model.get_submodule(name)) for name in model.stages}
+    staged = backbones.unwrapped(model)
+    stages = {name: stage for name, stage in staged.named_children() if backbones.count_parameters(stage)}
     boxes = [
-        (name, count, backbones.count_parameters(model.get_submodule(name), trainable=True) > 0)
-        for name, count in counts.items()
-        if count
+        (
+            name,
+            backbones.count_parameters(stage),
+            name not in staged.frozen and backbones.count_parameters(stage, trainable=True) > 0,
+        )
+        for name, stage in stages.items()
     ]
     figure, axes = plt.subplots(figsize=(1.25 * len(boxes) + 0.6, 1.7))
     words = draw_network(axes, boxes)

@@ -1,6 +1,7 @@
 """The training loop: a generator, so that progress bars, live plots, early stop and cancelling are a for loop."""
 
 import copy
+import inspect
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import asdict, dataclass
 
@@ -11,7 +12,14 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from transfer_utils import machine
-from transfer_utils.backbones import StagedModel, keeping_modes, parameter_groups, unwrapped, watch
+from transfer_utils.backbones import (
+    StagedModel,
+    keeping_modes,
+    parameter_groups,
+    refuse_while_training,
+    unwrapped,
+    watch,
+)
 from transfer_utils.data import ImageSet
 from transfer_utils.machine import autocast, best_device, gradient_scaler, has_own_memory, send
 from transfer_utils.training import features
@@ -59,6 +67,7 @@ def _guarded(
     model: StagedModel, photos: ImageSet, valid: ImageSet | None, size: int, recipe: Recipe, cache: bool
 ) -> Generator[Step | Epoch]:
     """The steps, after which modes are as before, and no traceback keeps the tensors of a step that failed."""
+    refuse_while_training(model, "A second training", states=(inspect.GEN_SUSPENDED,))  # this one is running already
     with machine.nothing_kept(), keeping_modes(model):
         yield from _steps(model, photos, valid, size, recipe, cache)
 
@@ -188,7 +197,13 @@ def _schedule(optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int) -> t
 
 
 def _check(model: StagedModel, photos: ImageSet, recipe: Recipe) -> None:
-    outputs = model.head.out_features
+    astray = [name for name in model.frozen if any(p.requires_grad for p in model.get_submodule(name).parameters())]
+    if astray:
+        raise ValueError(
+            f"{astray[0]} is frozen, and yet its parameters want gradients. To train it, freeze(model, None), and "
+            "freeze again what should stay; requires_grad alone does not unfreeze."
+        )
+    outputs = getattr(model.head, "out_features", None)
     if outputs != len(photos.classes):
         raise ValueError(
             f"The head has {outputs} outputs and the photos have {len(photos.classes)} classes. "
