@@ -29,11 +29,11 @@ test: $(READY)  ## run all tests (ten minutes on two cores)
 	$(BIN)/python -m pytest $(TOGETHER) -m 'not browser or colab'; others=$$?; \
 	$(BIN)/python -m pytest -m 'browser and not colab' && exit $$others
 
-test-fast: $(READY)  ## run the tests that need no notebook, browser or Colab (two minutes on two cores)
-	$(BIN)/python -m pytest $(TOGETHER) -m 'not notebook and not browser and not colab'
+test-fast: $(READY)  ## run the tests that need no notebook, browser or Colab, but for a few slow ones (two minutes on two cores)
+	$(BIN)/python -m pytest $(TOGETHER) -m 'not notebook and not browser and not colab and not slow'
 
-test-notebooks: $(READY)  ## run every notebook, solved in full and as shipped on a pretend card
-	$(BIN)/python -m pytest $(TOGETHER) -m notebook
+test-notebooks: $(READY)  ## run every notebook, solved in full and as shipped on a pretend card, and the slow tests
+	$(BIN)/python -m pytest $(TOGETHER) -m 'notebook or slow'
 
 test-pages: $(READY)  ## run the tests that drive a browser or stand in for Colab
 	$(BIN)/python -m pytest -m 'browser or colab'

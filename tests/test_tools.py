@@ -140,8 +140,8 @@ def test_the_hosted_parts_are_all_of_the_tests():
     parts = [part for part in job["strategy"]["matrix"]["part"] if part != "check"]
     rules = (ROOT / "Makefile").read_text()
     chosen = [re.search(rf"^{part}:.*\n.* -m '?([^'\n]+)", rules, re.M)[1] for part in parts]
-    for markers in itertools.product([False, True], repeat=3):
-        has = dict(zip(("notebook", "browser", "colab"), markers, strict=True))
+    for markers in itertools.product([False, True], repeat=4):
+        has = dict(zip(("notebook", "browser", "colab", "slow"), markers, strict=True))
         assert any(eval(rule, {}, dict(has)) for rule in chosen), has
 
 
@@ -160,6 +160,7 @@ def test_every_dependency_is_pinned_within_its_range():
         assert wanted.specifier.contains(pins[re.sub(r"[-_.]+", "-", wanted.name).lower()]), text
 
 
+@pytest.mark.slow
 def test_a_wheel_finds_its_photos(tmp_path):
     """Built, unpacked away from the checkout, and imported from there."""
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]

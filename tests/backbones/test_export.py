@@ -108,6 +108,7 @@ def onnx_files(lite, folder):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lite", "resnet50"])
 def test_onnxruntime_gives_the_same_logits(onnx_files, name):
     import onnxruntime
@@ -123,6 +124,7 @@ def test_onnxruntime_gives_the_same_logits(onnx_files, name):
         torch.testing.assert_close(torch.from_numpy(logits), expected, atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 def test_an_onnx_file_is_one_file_that_takes_bytes(onnx_files, folder):
     import onnxruntime
 

@@ -89,6 +89,7 @@ def test_a_class_with_one_photo_is_refused():
         course.freezing_lab(TRAIN.take(1, seed=0), VALID)
 
 
+@pytest.mark.slow
 def test_a_hundred_moves_do_not_pile_up_memory(lab):
     def moved(count):
         for move in range(count):

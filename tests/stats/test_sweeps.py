@@ -303,6 +303,7 @@ def finished(folder: Path) -> set[int]:
     return set(rows["number"])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no kill -9")
 def test_ten_kills_lose_double_or_repeat_nothing(tmp_path, begin, monkeypatch):
     seed = random.randrange(2**32)
@@ -378,6 +379,7 @@ def of_ray() -> list[psutil.Process]:
     return [child for child in children if "ray" in " ".join(child.as_dict(["cmdline"])["cmdline"] or [])]
 
 
+@pytest.mark.slow
 def test_ray_gives_the_same_rows_from_other_processes(tmp_path, local_ray):
     (tmp_path / "met").mkdir()
     todo = [{"number": number, "folder": str(tmp_path / "met")} for number in range(6)]
