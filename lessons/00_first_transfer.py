@@ -18,8 +18,6 @@ quick = False  # True: a few steps only, to see that everything works
 home = None  # a folder of your own for downloads, features and models, such as one on a mounted Drive
 
 # %%
-import torch
-
 from transfer_utils import backbones, course, data, machine, show, stats, training
 
 run = course.settings(profile, quick, home)
@@ -121,8 +119,7 @@ print(f"pretrained backbone, 10 photos per class: {pretrained:.0%} of the valid 
 # 100?
 
 # %%
-torch.manual_seed(run.seed)  # random weights, but the same ones each time
-ignorant = backbones.load_backbone(run.backbone, pretrained=False)
+ignorant = backbones.load_backbone(run.backbone, pretrained=False, seed=run.seed)  # random, but the same each time
 bank, unseen_bank = (training.extract(ignorant, photos, size=run.size) for photos in (few, valid))
 random_weights = training.linear_probe(bank, few.labels).accuracy(unseen_bank, valid.labels)
 print(f"the same probe on random weights: {random_weights:.0%} of the valid photos are right")
@@ -132,8 +129,7 @@ print(f"the same probe on random weights: {random_weights:.0%} of the valid phot
 # So, second, we train the whole network **from scratch** on the same 100 photos. It sees each of them 10 times.
 
 # %%
-torch.manual_seed(run.seed)
-scratch = backbones.load_backbone(run.backbone, pretrained=False, classes=len(few.classes))
+scratch = backbones.load_backbone(run.backbone, pretrained=False, classes=len(few.classes), seed=run.seed)
 recipe = training.Recipe(epochs=run.few(10, quick=1), rate=4e-3, batch=25, seed=run.seed)
 history = training.fit(scratch, few, size=run.size, recipe=recipe)
 from_scratch = training.accuracy(scratch, valid, size=run.size)

@@ -184,7 +184,7 @@ course.check("2.1", best_stage)
 # The first is easy to remember, the third easy to forget. Let us forget it:
 
 # %%
-careless = backbones.load_backbone("course_resnet/both", classes=3)
+careless = backbones.load_backbone("course_resnet/both", classes=3, seed=run.seed)
 for name, parameter in careless.named_parameters():
     parameter.requires_grad_(name.startswith("head."))
 before = {name: tensor.clone() for name, tensor in careless.state_dict().items() if not name.startswith("head.")}
@@ -212,7 +212,7 @@ print({name: round(change, 3) for name, change in list(moved.items())[:3]})
 # `model.eval()` stops it, until somebody calls `model.train()`. `backbones.freeze` keeps the promise for good:
 
 # %%
-careful = backbones.load_backbone("course_resnet/both", classes=3)
+careful = backbones.load_backbone("course_resnet/both", classes=3, seed=run.seed)
 backbones.freeze(careful, through="pool")
 before = careful.frozen_state()
 training.fit(careful, animals, size=32, recipe=training.Recipe(epochs=run.few(10), rate=1e-2, batch=32))

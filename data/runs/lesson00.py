@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, replace
 
-import torch
-
 from runs.shared import LOOK_EVERY, SIZE, best_of, every, named, probe_row
 from transfer_utils import backbones, data
 from transfer_utils.backbones import StagedModel
@@ -39,8 +37,7 @@ def rows(method: str, per_class: int, seed: int) -> list[Row]:
     train, valid, test = splits(data.CIFAR10)
     few = train.take(per_class, seed)
     if way.probe:
-        torch.manual_seed(seed)
-        backbone = backbones.load_backbone("efficientnet_lite0", pretrained=way.pretrained)
+        backbone = backbones.load_backbone("efficientnet_lite0", pretrained=way.pretrained, seed=seed)
         return [probe_row(backbone, few, valid, test, SIZE)]
     rates = SCRATCH_RATES if way.longer == 1 and per_class == 10 else SCRATCH_RATES[:1]
     recipes = [Recipe(epochs=BUDGET, rate=rate, batch=25, seed=seed) for rate in rates]
@@ -50,9 +47,9 @@ def rows(method: str, per_class: int, seed: int) -> list[Row]:
         watched = valid.take(50, seed)  # a sixth of them: looking often at all of them would double the time
 
     def build() -> StagedModel:
-        return backbones.load_backbone("efficientnet_lite0", pretrained=False, classes=len(data.CIFAR10))
+        return backbones.load_backbone("efficientnet_lite0", pretrained=False, classes=len(data.CIFAR10), seed=seed)
 
-    return [best_of(build, recipes, few, valid, test, SIZE, seed, watched)]
+    return [best_of(build, recipes, few, valid, test, SIZE, watched)]
 
 
 RUNS = {rows: every((method.name for method in METHODS), (10, 50))}

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
-
 from runs.shared import best_of, every, named, pretrained_on_both, probe_row
 from transfer_utils import backbones
 from transfer_utils.backbones import StagedModel
@@ -40,8 +38,7 @@ def rows(method: str, per_class: int, seed: int) -> list[Row]:
     way = named(method, (*METHODS, LONGER))
     train, valid, test = splits(TARGETS["animals"])
     if way.probe:
-        torch.manual_seed(seed)
-        backbone = pretrained_on_both(seed) if way.pretrained else backbones.course_resnet(len(test.classes))
+        backbone = pretrained_on_both(seed) if way.pretrained else backbones.course_resnet(len(test.classes), seed)
         return [probe_row(backbone, train.take(per_class, seed), valid, test, 32)]
     rates = TUNED_RATES if way.pretrained else FROM_SCRATCH_RATES
     epochs = way.longer * EPOCHS
@@ -49,10 +46,10 @@ def rows(method: str, per_class: int, seed: int) -> list[Row]:
 
     def build() -> StagedModel:
         if way.pretrained:
-            return pretrained_on_both(seed).new_head(len(test.classes))
-        return backbones.course_resnet(len(test.classes))
+            return pretrained_on_both(seed, len(test.classes))
+        return backbones.course_resnet(len(test.classes), seed)
 
-    return [best_of(build, recipes, train.take(per_class, seed), valid, test, 32, seed)]
+    return [best_of(build, recipes, train.take(per_class, seed), valid, test, 32)]
 
 
 RUNS = {rows: every((method.name for method in METHODS), (5, 20, 100)) + every((LONGER.name,), (20,))}

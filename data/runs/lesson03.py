@@ -3,8 +3,6 @@
 import time
 from dataclasses import replace
 
-import torch
-
 from runs.shared import every, pretrained_on_both
 from transfer_utils import backbones, data
 from transfer_utils.backbones import StagedModel, drift, freeze
@@ -30,12 +28,8 @@ def rows(method: str, per_class: int, seed: int) -> list[Row]:
     few = train.take(per_class, seed)
     runs, rows = [], []
     for rate in TRIED_RATES:
-        torch.manual_seed(seed)
-        model = (
-            backbones.course_resnet(len(test.classes))
-            if way.from_scratch
-            else pretrained_on_both(seed).new_head(len(test.classes))
-        )
+        classes = len(test.classes)
+        model = backbones.course_resnet(classes, seed) if way.from_scratch else pretrained_on_both(seed, classes)
         before = freeze(model, way.phases[0].through).frozen_state()
         started = time.perf_counter()
         for phase, epochs in way.plan(grid.EPOCHS_FOR[per_class]):

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
-
 from runs.shared import SIZE, every, named
 from transfer_utils import backbones, data, training
 from transfer_utils.backbones import StagedModel, hold_statistics
@@ -53,8 +51,7 @@ def rows(method: str, per_class: int, seed: int) -> list[Row]:
     few, watched = train.take(per_class, seed), valid.take(WATCHED, seed)
     tried = []
     for rate in RATES if way.trains else (None,):
-        torch.manual_seed(seed)
-        model = start(few, watched, way.probe_first)
+        model = start(few, watched, way.probe_first, seed)
         if rate:
             fine_tune(model, few, recipe(per_class, seed, rate, way), way.hold)
         tried.append((accuracy(model, watched, SIZE), rate, model))
@@ -62,9 +59,9 @@ def rows(method: str, per_class: int, seed: int) -> list[Row]:
     return [result_row(best, accuracy(model, test, SIZE), None, rate=rate)]
 
 
-def start(few: ImageSet, watched: ImageSet, probe_first: bool = True) -> StagedModel:
-    """The ImageNet network with the best linear probe on its features as its head, or with a random head."""
-    model = backbones.load_backbone(BACKBONE, classes=len(few.classes))
+def start(few: ImageSet, watched: ImageSet, probe_first: bool = True, seed: int = 0) -> StagedModel:
+    """The ImageNet network with the best linear probe on its features as its head, or with a random head of a seed."""
+    model = backbones.load_backbone(BACKBONE, classes=len(few.classes), seed=seed)
     if probe_first:
         banks = [training.extract(model, photos, SIZE) for photos in (few, watched)]
         model.head = training.best_probe(banks[0], few.labels, banks[1], watched.labels).linear()

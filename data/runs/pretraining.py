@@ -19,10 +19,9 @@ RECIPE = Recipe(epochs=20, rate=3e-3, batch=128, evaluate_every=20)
 def pretrain(name: str, seed: int, folder: Path) -> str:
     """Pretrain the course ResNet on a source, write <folder>/<name> with its card, and say how good it is."""
     torch.set_num_threads(1)
-    torch.manual_seed(seed)
     photos = source_photos(name)
     valid, test = (data.load("cifar10_photos", split).only(*photos.classes) for split in ("valid", "test"))
-    model = backbones.course_resnet(len(photos.classes))
+    model = backbones.course_resnet(len(photos.classes), seed)
     recipe = replace(RECIPE, seed=seed)
     started = time.perf_counter()
     fit(model, photos, valid, 32, recipe, progress=False)

@@ -5,9 +5,7 @@ from collections.abc import Callable, Iterable
 from itertools import product
 from typing import Protocol, TypeVar
 
-import torch
-
-from transfer_utils import backbones, training
+from transfer_utils import backbones, machine, training
 from transfer_utils.backbones import StagedModel, checkpoint_folder
 from transfer_utils.data import SOURCES, ImageSet
 from transfer_utils.machine import unknown
@@ -41,9 +39,15 @@ def every(methods: Iterable[str], sizes: Iterable[int]) -> list[Row]:
     return [{"method": method, "per_class": n, "seed": seed} for method, n, seed in product(methods, sizes, SEEDS)]
 
 
-def pretrained_on_both(seed: int) -> StagedModel:
-    """The course ResNet pretrained on the five source classes with this pretraining seed."""
-    return backbones.load_checkpoint(checkpoint_folder(seed) / "both", backbones.course_resnet(len(SOURCES["both"][0])))
+def pretrained_on_both(seed: int, classes: int | None = None) -> StagedModel:
+    """The course ResNet pretrained on the five source classes with this seed; classes: size of a new head.
+
+    The head's draws come after those of a whole network, as they did when the stored rows were made.
+    """
+    source = machine.generator(seed)
+    untrained = backbones.course_resnet(len(SOURCES["both"][0]), source)
+    model = backbones.load_checkpoint(checkpoint_folder(seed) / "both", untrained)
+    return model if classes is None else model.new_head(classes, source)
 
 
 def probe_row(backbone: StagedModel, few: ImageSet, valid: ImageSet, test: ImageSet, size: int) -> Row:
@@ -63,16 +67,14 @@ def best_of(
     valid: ImageSet,
     test: ImageSet,
     size: int,
-    seed: int,
     watched: ImageSet | None = None,
 ) -> Row:
-    """Train with each recipe from the same start; the best on valid photos reads the test photos, once.
+    """Train with each recipe from the same start, build(); the best on valid photos reads the test photos, once.
 
     watched: valid photos to train until accuracy on them stops rising; None: train for all epochs.
     """
     tried = []
     for recipe in recipes:
-        torch.manual_seed(seed)
         model, started = build(), time.perf_counter()
         if watched is None:
             history = fit(model, few, None, size, recipe, progress=False)

@@ -63,7 +63,7 @@ def test_it_happens_on_the_device_of_the_photos_and_nobody_waits(photos, change)
 
 def test_shift_keeps_every_byte_value():
     ramp = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
-    assert torch.equal(augment.shift(ramp, most=0), ramp)
+    assert torch.equal(augment.shift(ramp, drawn(), most=0), ramp)
 
 
 @pytest.mark.parametrize(("side", "most"), [(32, 4), (96, 12), (4, 1)])

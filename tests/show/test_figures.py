@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from transfer_utils import backbones, data, show, stats
 from transfer_utils.show import figures
@@ -21,7 +22,7 @@ ROWS = pd.DataFrame(
 
 
 def alt(picture) -> str:
-    assert plt.get_fignums() == [], "a figure was left open"
+    assert plt.get_fignums() == [], "a figure is in the list that all threads share"
     return re.search(r'<img alt="([^"]*)" src="data:image/png;base64,', picture.data).group(1)
 
 
@@ -65,9 +66,8 @@ def test_network_says_what_is_frozen(frozen_network):
 
 
 def test_draw_network_labels_boxes_and_says_what_trains():
-    figure, axes = plt.subplots()
+    axes = Figure().subplots()
     words = figures.draw_network(axes, [("stem", 928, False), ("late", 1_234_567, True)])
-    plt.close(figure)
     assert words == "stem is frozen, late trains"
     assert {"stem", "0.9 k", "late", "1.23 M"} <= {text.get_text() for text in axes.texts}
     assert [box.get_linestyle() for box in axes.patches] == ["--", "-"]
@@ -106,7 +106,6 @@ def test_grid_of_gains_colours_only_what_can_be_told(monkeypatch):
     monkeypatch.setattr(figures, "picture", lambda figure, words: drawn.append((figure, words)))
     show.grid(GAINS, "gain", gains=True)
     ((figure, words),) = drawn
-    plt.close(figure)
     (axes,) = figure.axes
     cells = [text.get_text() for text in axes.texts]
     assert cells == ["+8.2 ± 2.1", "(+0.4 ± 1.0)", "-3.1 ± 1.9", "(-0.2 ± 1.0)"]
@@ -138,7 +137,6 @@ def test_tradeoff_draws_its_line_along_the_front(monkeypatch):
     made = {"full": (12, 0.8), "probe": (0.01, 0.5), "longer": (60, 0.7)}
     show.tradeoff({n: (cost, stats.Interval(mean, mean, mean, 5)) for n, (cost, mean) in made.items()}, "TFLOPs")
     (axes,) = drawn[0].axes
-    plt.close(drawn[0])
     assert axes.get_xscale() == "log"
     assert [[0.01, 0.5], [12, 0.8]] in [line.get_xydata().tolist() for line in axes.lines]
 
@@ -159,8 +157,7 @@ def test_photos_names_the_classes():
 
 
 def test_alt_text_is_escaped():
-    figure, _ = plt.subplots()
-    assert 'alt="a &quot;quoted&quot; &lt;word&gt;"' in figures.picture(figure, 'a "quoted" <word>').data
+    assert 'alt="a &quot;quoted&quot; &lt;word&gt;"' in figures.picture(Figure(), 'a "quoted" <word>').data
 
 
 def test_embeddings():

@@ -13,24 +13,27 @@ from torch import Tensor, nn
 from transfer_utils import machine
 from transfer_utils.backbones import checkpoints
 from transfer_utils.backbones.stages import StagedModel
-from transfer_utils.machine import unknown
+from transfer_utils.machine import Seed, draws_from, generator, unknown
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 LITE0 = {"mean": (127 / 255,) * 3, "std": (128 / 255,) * 3}  # the (x - 127) / 128 that its weights were trained with
 
 
-def load_backbone(name: str, pretrained: bool = True, classes: int | None = None) -> StagedModel:
+def load_backbone(name: str, pretrained: bool = True, classes: int | None = None, seed: Seed = None) -> StagedModel:
     """A network by name, on the CPU and in training mode, with its own preprocessing.
 
     name: 'course_resnet/<checkpoint>' (32 px), 'efficientnet_lite0' (ImageNet), 'resnet18' and 'resnet50'
-    (torchvision), or 'timm/<model>'. classes: size of a fresh head; None keeps the original one.
+    (torchvision), or 'timm/<model>'. classes: size of a fresh head; None keeps the original one. seed: of all random
+    weights, as for StagedModel.new_head.
     Raises ValueError for an unknown name and RuntimeError when weights cannot be downloaded.
     """
     family, _, rest = name.partition("/")
     if family not in _BUILDERS or (rest == "") != (family in _WITHOUT_PART):
         raise unknown("backbone", name, _known())
-    model = _BUILDERS[family](rest, pretrained)
-    return model if classes is None else model.new_head(classes)
+    source = generator(seed)
+    with draws_from(source):
+        model = _BUILDERS[family](rest, pretrained)
+    return model if classes is None else model.new_head(classes, source)
 
 
 class Block(nn.Module):
@@ -49,8 +52,16 @@ class Block(nn.Module):
         return torch.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
 
 
-def course_resnet(classes: int) -> StagedModel:
-    """An untrained residual network of 1.2 million parameters for 32-pixel photos."""
+def course_resnet(classes: int, seed: Seed = None) -> StagedModel:
+    """An untrained residual network of 1.2 million parameters for 32-pixel photos.
+
+    seed: of its random weights, as for StagedModel.new_head.
+    """
+    with draws_from(generator(seed)):
+        return _untrained(classes)
+
+
+def _untrained(classes: int) -> StagedModel:
     stages = OrderedDict(
         stem=nn.Sequential(nn.Conv2d(3, 32, 3, 1, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU()),
         stage1=Block(32, 64, stride=2),
@@ -66,7 +77,7 @@ def _course_resnet(checkpoint: str, pretrained: bool) -> StagedModel:
     if checkpoint not in checkpoints.shipped():
         raise unknown("backbone", f"course_resnet/{checkpoint}", _known())
     card = checkpoints.shipped_card(checkpoint)
-    model = course_resnet(len(card["classes"]))
+    model = _untrained(len(card["classes"]))
     model.name, model.card = f"course_resnet/{checkpoint}", card
     return checkpoints.load_shipped(checkpoint, model) if pretrained else model
 

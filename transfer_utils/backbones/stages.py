@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from transfer_utils.machine import unknown
+from transfer_utils.machine import Seed, draws_from, generator, unknown
 
 
 class Stages(nn.Sequential):
@@ -111,15 +111,19 @@ class StagedModel(Stages):
         items = list(self._modules.items())
         return Stages(OrderedDict(items[:cut])), Stages(OrderedDict(items[cut:]))
 
-    def new_head(self, classes: int) -> "StagedModel":
+    def new_head(self, classes: int, seed: Seed = None) -> "StagedModel":
         """Replace the head by a fresh linear layer for this many classes, and return the model.
 
-        ValueError for fewer than two; RuntimeError while a training loop runs on the model.
+        seed: of its random weights; None for the one last given to torch.manual_seed. A seed makes the same head each
+        time, whatever else draws meanwhile. ValueError for fewer than two; RuntimeError while a training loop runs on
+        the model.
         """
         if classes < 2:
             raise ValueError(f"new_head() got classes={classes}; a classifier needs at least 2.")
         refuse_while_training(self, "new_head()")
-        self.head = nn.Linear(self.head.in_features, classes).to(self.head.weight.device)
+        with draws_from(generator(seed)):
+            fresh = nn.Linear(self.head.in_features, classes)
+        self.head = fresh.to(self.head.weight.device)
         return self
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import pandas as pd
-import torch
 
 from transfer_utils import backbones, training
 from transfer_utils.backbones import StagedModel, checkpoint_folder, freeze
@@ -139,16 +138,14 @@ def start(network: str, source: str, seed: int, classes: int) -> StagedModel:
 
     source: one of SOURCES, 'imagenet', or 'scratch' for random weights.
     """
-    torch.manual_seed(seed)
     if source in SOURCES:
         original = backbones.course_resnet(len(SOURCES[source][0]))
         model = backbones.load_checkpoint(checkpoint_folder(seed) / source, original)
     elif network == COURSE:
-        model = backbones.course_resnet(classes)
+        model = backbones.course_resnet(classes, seed)
     else:
-        model = backbones.load_backbone(network, pretrained=source == "imagenet")
-    torch.manual_seed(seed)
-    return model.new_head(classes)
+        model = backbones.load_backbone(network, pretrained=source == "imagenet", seed=seed)
+    return model.new_head(classes, seed)
 
 
 def _columns(looks: list[tuple[float, float]]) -> Row:

@@ -6,16 +6,17 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from transfer_utils import backbones
+from transfer_utils import backbones, machine
 from transfer_utils.course.checking import NotYet, Question, checked, filled
 
 
 @checked
 def frozen(answer: Callable) -> str:
     """The learner's freeze(model) keeps all three promises, even after model.train()."""
-    torch.manual_seed(2)
-    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.LazyLinear(4))
-    photos = torch.randn(16, 3, 8, 8) + 2
+    generator = machine.generator(2)
+    with machine.draws_from(generator):
+        model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 4))
+    photos = torch.randn(16, 3, 8, 8, generator=generator) + 2
     model(photos)
     result = answer(model)
     filled(result, answer, "return the model that you were given.")

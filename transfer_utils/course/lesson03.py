@@ -42,8 +42,7 @@ COLUMNS = [  # of the table of finished runs: key, heading, kind
 @checked
 def trains_only_the_head(answer: Callable) -> str:
     """The learner's train_head(model, photos) moves the head, and nothing else."""
-    torch.manual_seed(3)
-    model = backbones.load_backbone("course_resnet/both", classes=3)
+    model = backbones.load_backbone("course_resnet/both", classes=3, seed=3)
     photos = data.load("cifar10_photos", "train").only("cat", "deer", "horse").take(5, seed=0)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     result = answer(model, photos)
@@ -68,8 +67,7 @@ def trains_only_the_head(answer: Callable) -> str:
 @checked
 def layer_rates(answer: Callable) -> str:
     """The learner's layer_rates(model, rate, factor) divides the rate once for each stage below the head."""
-    torch.manual_seed(3)
-    model = backbones.freeze(backbones.course_resnet(3), through="stem")
+    model = backbones.freeze(backbones.course_resnet(3, seed=3), through="stem")
     groups = answer(model, 1.0, 2.0)
     filled(groups, answer, "collect one dict for each stage in a list, and return the list.")
     given = [(id(p), group["lr"]) for group in groups for p in group["params"]]
@@ -214,12 +212,10 @@ def live_run(setting: Setting, train: ImageSet, valid: ImageSet, epochs: int) ->
 
 
 def _start(setting: Setting, classes: int) -> StagedModel:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(setting.seed)
-        if setting.source is None:
-            model = backbones.course_resnet(classes)
-        else:
-            model = backbones.load_backbone(f"course_resnet/{setting.source}", classes=classes)
+    if setting.source is None:
+        model = backbones.course_resnet(classes, setting.seed)
+    else:
+        model = backbones.load_backbone(f"course_resnet/{setting.source}", classes=classes, seed=setting.seed)
     return backbones.freeze(model, setting.through)
 
 

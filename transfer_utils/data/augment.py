@@ -10,18 +10,19 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torchvision.transforms.v2 import functional as transforms
 
-from transfer_utils.machine import send
+from transfer_utils import machine
+from transfer_utils.machine import Seed, send
 
 VIEWS = 4  # augmented copies of each photo where they are made beforehand; the same number in every arm of a comparison
 
 
-def flip(photos: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def flip(photos: Tensor, generator: torch.Generator) -> Tensor:
     """Mirror each photo of a batch (N, 3, H, W) left to right with probability one half."""
     mirrored = torch.rand(len(photos), 1, 1, 1, generator=generator) < 0.5
     return torch.where(send(mirrored, photos.device), photos.flip(-1), photos)
 
 
-def shift(photos: Tensor, generator: torch.Generator | None = None, most: int = 4) -> Tensor:
+def shift(photos: Tensor, generator: torch.Generator, most: int = 4) -> Tensor:
     """Move each photo of a batch (N, 3, H, W) by up to `most` pixels each way; the border is mirrored inwards."""
     count, _, height, width = photos.shape
     dy, dx = send(torch.randint(0, 2 * most + 1, (2, count, 1), generator=generator), photos.device)
@@ -34,14 +35,15 @@ def shift(photos: Tensor, generator: torch.Generator | None = None, most: int = 
     return padded[photo, channel, rows, columns]
 
 
-def flip_and_shift(photos: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """The augmentation of the course: a flip, and a shift by up to an eighth of the side."""
+def flip_and_shift(photos: Tensor, seed: Seed) -> Tensor:
+    """The augmentation of the course: a flip, and a shift by up to an eighth of the side. seed: as for new_head."""
+    generator = machine.generator(seed)
     return shift(flip(photos, generator), generator, most=max(1, photos.shape[-1] // 8))
 
 
 def views(photos: Tensor, seed: int) -> Tensor:
     """VIEWS augmented copies of each photo of a batch: uint8 (VIEWS, N, 3, H, W), the same ones for the same seed."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = machine.generator(seed)
     return torch.stack([flip_and_shift(photos, generator) for _ in range(VIEWS)])
 
 

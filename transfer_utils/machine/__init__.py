@@ -13,6 +13,7 @@ from transfer_utils.machine.device import (
     use_threads,
 )
 from transfer_utils.machine.doctor import check
+from transfer_utils.machine.draws import Seed, draws_from, generator
 from transfer_utils.machine.errors import unknown
 from transfer_utils.machine.files import (
     cache_folder,
@@ -27,6 +28,7 @@ from transfer_utils.machine.files import (
 from transfer_utils.machine.memory import in_parts, nothing_kept, on_device
 
 __all__ = [
+    "Seed",
     "autocast",
     "best_device",
     "best_profile",
@@ -35,7 +37,9 @@ __all__ = [
     "check",
     "describe",
     "download_weights",
+    "draws_from",
     "fetch",
+    "generator",
     "gradient_scaler",
     "has_own_memory",
     "in_parts",

@@ -1,11 +1,13 @@
-"""The figures of the course: each with alt text, in colours and shapes that colour-blind readers can tell apart."""
+"""The figures of the course: each with alt text, in colours and shapes that colour-blind readers can tell apart.
+
+They are plain Figures: those of pyplot stand in a list that cells and widgets, in their two threads, would share.
+"""
 
 import base64
 import html
 import io
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
@@ -28,7 +30,6 @@ def picture(figure: Figure, alt: str) -> HTML:
     """The figure as an <img> with alt text, which JupyterLab, Colab and web pages all keep."""
     drawn, small = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=90, bbox_inches="tight", facecolor="white")
-    plt.close(figure)
     # A palette of 256 colours cuts a page of photos to a third; committed notebooks stay small.
     Image.open(drawn).convert("RGB").quantize(256).save(small, format="png", optimize=True)
     code = base64.b64encode(small.getvalue()).decode()
@@ -41,7 +42,8 @@ def plain(name: str) -> str:
 
 
 def _axes(width: float = 7, height: float = 4, **names: str) -> tuple[Figure, Axes]:
-    figure, axes = plt.subplots(figsize=(width, height))
+    figure = Figure((width, height))
+    axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     axes.set(**names)
     return figure, axes
@@ -59,8 +61,8 @@ def network(model: nn.Module) -> HTML:
         )
         for name, stage in stages.items()
     ]
-    figure, axes = plt.subplots(figsize=(1.25 * len(boxes) + 0.6, 1.7))
-    words = draw_network(axes, boxes)
+    figure = Figure((1.25 * len(boxes) + 0.6, 1.7))
+    words = draw_network(figure.subplots(), boxes)
     return picture(figure, f"The network as a row of stages: {words}.")
 
 
@@ -86,7 +88,8 @@ def _short(count: int) -> str:
 
 def embeddings(panels: dict[str, Tensor], labels: Tensor, classes: Sequence[str], alt: str) -> HTML:
     """Points (N, 2) side by side, one panel a title; each class has its own colour and marker."""
-    figure, grid = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 4), layout="constrained", squeeze=False)
+    figure = Figure((4.6 * len(panels), 4), layout="constrained")
+    grid = figure.subplots(1, len(panels), squeeze=False)
     for (title, points), axes in zip(panels.items(), grid[0], strict=True):
         for i, name in enumerate(classes):
             x, y = points[labels == i].T
@@ -190,7 +193,8 @@ def grid(values: dict[tuple[str, str], stats.Interval], title: str, gains: bool 
     else:
         shade = (means - means.min(0)) / np.ptp(means, axis=0).clip(1e-9)
         cells = {key: f"{interval.mean:.1%} ± {100 * interval.half:.1f}" for key, interval in values.items()}
-    figure, axes = plt.subplots(figsize=(1.6 * len(columns) + 2, 0.42 * len(rows) + 1), layout="constrained")
+    figure = Figure((1.6 * len(columns) + 2, 0.42 * len(rows) + 1), layout="constrained")
+    axes = figure.subplots()
     colours, least, most = ("PuOr", -1, 1) if gains else ("Blues", 0, 2)
     axes.imshow(shade, cmap=colours, vmin=least, vmax=most, aspect="auto")
     for i, row in enumerate(rows):

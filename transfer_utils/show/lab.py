@@ -9,10 +9,10 @@ from collections.abc import Callable, Generator
 from enum import StrEnum, auto
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import traitlets
 from IPython.display import HTML
+from matplotlib.figure import Figure
 
 from transfer_utils.show import figures
 from transfer_utils.show.widgets import Frame, PageWidget, page_script
@@ -140,7 +140,8 @@ class Lab(PageWidget):
     def picture(self) -> HTML:
         frozen = self.state[[control["key"] for control in self.controls].index("through")]
         boxes = [(stage["name"], stage["parameters"], i >= frozen) for i, stage in enumerate(self.stages)]
-        figure, grid = plt.subplot_mosaic("nn;cp", figsize=(8.5, 5), height_ratios=[1.3, 3], layout="constrained")
+        figure = Figure((8.5, 5), layout="constrained")
+        grid = figure.subplot_mosaic("nn;cp", height_ratios=[1.3, 3])
         words = figures.draw_network(grid["n"], boxes)
         for i, (key, name) in enumerate({"train": "photos it trains on", "valid": "valid photos"}.items()):
             curve = self.frame.get(key, [])

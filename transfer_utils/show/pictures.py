@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
+import matplotlib
 import torch
 from IPython.display import HTML
+from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -15,8 +16,9 @@ from transfer_utils.show.figures import picture, plain
 def photo_rows(rows: Sequence[tuple[str, Tensor]], alt: str, side: float = 0.62) -> HTML:
     """Rows of photos: a label at the left, then uint8 photos (N, 3, H, W)."""
     columns = max(len(photos) for _, photos in rows)
-    figure, grid = plt.subplots(len(rows), columns, figsize=(columns * side + 1.2, len(rows) * side), squeeze=False)
+    figure = Figure((columns * side + 1.2, len(rows) * side))
     figure.set_layout_engine("constrained", w_pad=0.01, h_pad=0.01)
+    grid = figure.subplots(len(rows), columns, squeeze=False)
     for (label, photos), line in zip(rows, grid, strict=True):
         for axes in line:
             axes.set_axis_off()
@@ -35,7 +37,7 @@ def photos(images: ImageSet, per_class: int = 8) -> HTML:
 def heated(photos: Tensor, maps: Tensor) -> Tensor:
     """Photos (N, 3, H, W) with maps (N, h, w) between 0 and 1 over them: uint8, bright where a map is high."""
     heat = interpolate(maps[:, None].float(), photos.shape[-2:], mode="bilinear").squeeze(1).cpu()
-    colours = torch.from_numpy(plt.get_cmap("inferno")(heat.numpy())[..., :3]).permute(0, 3, 1, 2) * 255
+    colours = torch.from_numpy(matplotlib.colormaps["inferno"](heat.numpy())[..., :3]).permute(0, 3, 1, 2) * 255
     return (0.5 * photos + 0.5 * colours).round().byte()
 
 

@@ -1,9 +1,9 @@
 """Figures about predictions: what is confused with what, how sure the network is, and where it looked."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
+from matplotlib.figure import Figure
 
 from transfer_utils.show.figures import COLOURS, LINES, MARKERS, picture, plain
 from transfer_utils.stats import Evaluation
@@ -14,7 +14,8 @@ def confusion(judged: Evaluation) -> HTML:
     table = judged.confusion
     shares = table.to_numpy() / table.to_numpy().sum(1, keepdims=True).clip(1)
     side = 0.55 * len(table) + 1.6
-    figure, axes = plt.subplots(figsize=(side + 0.4, side), layout="constrained")
+    figure = Figure((side + 0.4, side), layout="constrained")
+    axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (i, j), count in np.ndenumerate(table.to_numpy()):
         colour = "white" if shares[i, j] > 0.6 else "black"
@@ -34,7 +35,8 @@ def confusion(judged: Evaluation) -> HTML:
 def reliability(judged: dict[str, Evaluation]) -> HTML:
     """Accuracy against confidence, a line for each name; on the diagonal both agree."""
     lines = {name: answers.reliability for name, answers in judged.items()}
-    figure, axes = plt.subplots(figsize=(5.6, 4.2), layout="constrained")
+    figure = Figure((5.6, 4.2), layout="constrained")
+    axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="gray", lw=1, ls=":", label="as sure as right")
     for i, (name, part) in enumerate(lines.items()):
         bars = np.array([part["accuracy"] - part["low"], part["high"] - part["accuracy"]]).clip(0)
@@ -55,7 +57,8 @@ def reliability(judged: dict[str, Evaluation]) -> HTML:
 
 def spread(values: dict[str, pd.Series], limit: float, xlabel: str) -> HTML:
     """One line of marks for each name, and a dashed line at the limit."""
-    figure, axes = plt.subplots(figsize=(7, 0.6 * len(values) + 1.1), layout="constrained")
+    figure = Figure((7, 0.6 * len(values) + 1.1), layout="constrained")
+    axes = figure.subplots()
     for i, part in enumerate(values.values()):
         # Spread over the height of the line by rank, so that marks do not hide one another.
         axes.plot(part, -i + 0.3 * np.sin(np.arange(len(part)) * 2.4), MARKERS[i], color=COLOURS[i], alpha=0.6)

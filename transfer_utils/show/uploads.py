@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import torch
 import traitlets
 from IPython.display import HTML
+from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
@@ -156,7 +156,8 @@ class Predictor(Receiver):
 
     def picture(self) -> HTML:
         frame = self.frame
-        figure, (left, right) = plt.subplots(1, 2, figsize=(7.5, 2.6), width_ratios=[1, 2], layout="constrained")
+        figure = Figure((7.5, 2.6), layout="constrained")
+        left, right = figure.subplots(1, 2, width_ratios=[1, 2])
         left.imshow(Image.open(io.BytesIO(base64.b64decode(frame["photo"].partition(",")[2]))))
         left.set_axis_off()
         figure.suptitle(figures.plain(textwrap.fill(frame["sentence"], 90)), fontsize=10)

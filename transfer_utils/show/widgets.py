@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import anywidget
-import matplotlib.pyplot as plt
 import numpy as np
 import traitlets
 from IPython.display import HTML, display
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import Tensor
@@ -106,9 +106,8 @@ class Explorer(PageWidget):
         heights = [3.2] * bool(self.chart.get("lines")) + [0.4 * len(lines) + 0.8] * bool(lines)
         heights += [0.62 * len(rows) * self.sprite.get("shown", 46) / 46] * bool(rows)
         parts = len(heights)
-        figure, grid = plt.subplots(
-            parts, 1, figsize=(8.5, sum(heights) + 0.5), height_ratios=heights, squeeze=False, layout="constrained"
-        )
+        figure = Figure((8.5, sum(heights) + 0.5), layout="constrained")
+        grid = figure.subplots(parts, 1, height_ratios=heights, squeeze=False)
         chosen = ", ".join(f"{label}: {option}" for label, option in self.chosen.items())
         figure.suptitle(figures.plain(chosen), fontsize=11)
         if self.chart.get("lines"):

@@ -1,5 +1,6 @@
 """The training loop: a generator, so that progress bars, live plots, early stop and cancelling are a for loop."""
 
+import contextlib
 import copy
 import inspect
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -86,11 +87,13 @@ def _steps(
     # fused: on a graphics card it also takes the scaler's answer there; the other kinds would fetch it in every step
     optimiser = torch.optim.AdamW(groups, weight_decay=recipe.decay, fused=has_own_memory(device) or None)
     schedule, scaler = _schedule(optimiser, recipe, steps), gradient_scaler(device)
-    mixed = autocast(device, training=network)
+    mixed, drawing = autocast(device, training=network), machine.draws_from(generator)
 
     def learn(rows: Tensor, share: float) -> tuple[Tensor, Tensor]:
         x, y = batch(rows, generator), labels[send(rows, device)]
-        with mixed:
+        # Dropout takes no generator. A network that drew nothing in its first step is spared the detour.
+        own_draws = drawing if drawing.drawn or not optimiser.state else contextlib.nullcontext()
+        with mixed, own_draws:
             logits = network(x)
             loss = cross_entropy(logits, y) * share
         scaler.scale(loss).backward()

@@ -23,7 +23,7 @@ class Probe:
 
     def linear(self) -> nn.Linear:
         """The same classifier as a layer that reads features as they are: a head for the backbone."""
-        head = nn.Linear(*self.weight.shape)
+        head = nn.utils.skip_init(nn.Linear, *self.weight.shape)
         with torch.no_grad():
             head.weight.copy_(self.weight.T / self.scale)
             head.bias.copy_(self.bias - (self.centre / self.scale) @ self.weight)

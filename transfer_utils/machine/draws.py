@@ -1,0 +1,65 @@
+"""Random draws that leave the process's random state alone, since widgets and cells run in threads that share it."""
+
+import functools
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+Seed = int | torch.Generator | None
+
+
+def generator(seed: Seed) -> torch.Generator:
+    """A generator of one's own. seed: a number; a generator, which goes on where it is; None: torch.manual_seed's last.
+
+    A generator made from a number draws what torch draws after torch.manual_seed with that number. ValueError for
+    anything else, and for a generator that is not on the CPU.
+    """
+    if isinstance(seed, torch.Generator) and seed.device.type == "cpu":
+        return seed
+    if seed is None:
+        seed = torch.initial_seed()  # read, not drawn: no other thread can come in between
+    if isinstance(seed, int | np.integer) and not isinstance(seed, bool) and -(2**63) <= seed < 2**64:
+        return torch.Generator().manual_seed(int(seed))
+    raise ValueError(f"A seed was {seed!r}; it must be a whole number of 64 bits, or a torch.Generator on the CPU.")
+
+
+class draws_from(TorchDispatchMode):  # noqa: N801  # used like torch.no_grad
+    """Inside this context, what this thread draws on the CPU comes from a generator, not from the process's state.
+
+    For code that takes no generator, such as the constructors of layers and dropout. drawn: whether anything was.
+    """
+
+    def __init__(self, source: torch.Generator):
+        super().__init__()
+        self.source, self.drawn = source, False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        """Run one operation; if it draws, from our generator."""
+        kwargs = kwargs or {}
+        if torch.Tag.nondeterministic_seeded not in func.tags or not _on_cpu(args, kwargs):
+            return func(*args, **kwargs)
+        self.drawn = True
+        form = _taking_a_generator(func)
+        if form is None or kwargs.get("generator") is not None:
+            return func(*args, **kwargs)
+        return form(*args, **{**kwargs, "generator": self.source})
+
+
+@functools.cache
+def _taking_a_generator(func: Any) -> Any:
+    """The operation itself, or its form that also takes a generator (torch.rand has two); None where there is none."""
+    wanted = {*_arguments(func), "generator"}
+    forms = (getattr(func.overloadpacket, name) for name in func.overloadpacket.overloads())
+    return next((form for form in (func, *forms) if set(_arguments(form)) == wanted), None)
+
+
+def _arguments(func: Any) -> list[str]:
+    return [argument.name for argument in func._schema.arguments]
+
+
+def _on_cpu(args: tuple, kwargs: dict) -> bool:
+    tensors = [value for value in args if isinstance(value, torch.Tensor)]
+    device = tensors[0].device if tensors else torch.device(kwargs.get("device") or "cpu")
+    return device.type == "cpu"
