@@ -154,3 +154,28 @@ def test_low_contrast_keeps_a_third_of_the_range_of_each_photo(photos):
         )
         assert (left - spread / 3).abs().max() <= 1
         assert after.float().mean().item() == pytest.approx(before.float().mean().item(), abs=3)
+
+
+# --- what are no photos -------------------------------------------------------------------------------------------
+
+CHANGES = {"flip_and_shift": data.flip_and_shift, "views": lambda photos: data.views(photos, 0), **data.CORRUPTIONS}
+NO_PHOTOS = {
+    "scaled": lambda photos: photos / 255,
+    "float": lambda photos: photos.float(),
+    "half": lambda photos: photos.half(),
+    "int64": lambda photos: photos.long(),
+    "bool": lambda photos: photos > 99,
+    "colours last": lambda photos: photos.permute(0, 2, 3, 1),
+    "one photo": lambda photos: photos[0],
+    "grey": lambda photos: photos[:, :1],
+    "views": lambda photos: photos[None],
+    "array": lambda photos: photos.numpy(),
+    "set": lambda photos: data.ImageSet(photos, torch.zeros(len(photos), dtype=torch.int64), ("any",)),
+}
+
+
+@pytest.mark.parametrize("spoil", NO_PHOTOS)
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_are_no_photos_is_refused(photos, change, spoil):
+    with pytest.raises((TypeError, ValueError), match=r"\(\) got .*photos are a tensor of uint8 \(N, 3, H, W\)"):
+        CHANGES[change](NO_PHOTOS[spoil](photos))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from transfer_utils.machine import unknown
+from transfer_utils.machine import check_photos, unknown
 
 
 class Stages(nn.Sequential):
@@ -81,7 +81,11 @@ class StagedModel(Stages):
         return {k: v.detach().clone() for k, v in self.state_dict().items() if stages and k.startswith(stages)}
 
     def preprocess(self, photos: Tensor) -> Tensor:
-        """uint8 (N, 3, H, W) to normalised float32 of the same shape. It never resizes."""
+        """uint8 (N, 3, H, W) to normalised float32 of the same shape. It never resizes.
+
+        TypeError or ValueError for what are no such photos: pixels that were scaled already would be scaled twice.
+        """
+        check_photos("preprocess()", photos)
         return (photos.float() / 255 - self.mean) / self.std
 
     def position(self, stage: str) -> int:
