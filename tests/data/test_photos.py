@@ -210,6 +210,12 @@ def test_take_refuses_more_than_there_are(numbered):
         numbered.take(5)
 
 
+@pytest.mark.parametrize("rest", [slice(0, 0), slice(0, 1), slice(1, 3), [0, 5]])
+def test_take_has_a_way_out_where_a_class_has_no_photo(numbered, rest):
+    with pytest.raises(ValueError, match=r"has only 0 photos\. Choose classes that have photos, with only\(\)"):
+        numbered[rest].take(1)
+
+
 def test_split_is_stratified_and_disjoint(numbered):
     first, rest = numbered.split(0.5, seed=2)
     assert per_class(first) == [2, 4, 4]

@@ -37,10 +37,21 @@ def shift(photos: Tensor, generator: torch.Generator | None = None, most: int = 
 def flip_and_shift(photos: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """The augmentation of the course: a flip, and a shift by up to an eighth of the side, of uint8 (N, 3, H, W).
 
-    TypeError or ValueError for what are no such photos.
+    TypeError or ValueError for what are no such photos, or smaller ones than the shift can mirror.
     """
     check_photos("flip_and_shift()", photos)
-    return shift(flip(photos, generator), generator, most=max(1, photos.shape[-1] // 8))
+    most = max(1, photos.shape[-1] // 8)
+    _check_sides("flip_and_shift()", photos, most)
+    return shift(flip(photos, generator), generator, most)
+
+
+def _check_sides(call: str, photos: Tensor, mirrored: int) -> None:
+    height, width = photos.shape[-2:]
+    if min(height, width) <= mirrored:
+        raise ValueError(
+            f"{call} got photos of {height}x{width} pixels. It mirrors {mirrored} of them at each border, so photos "
+            f"need at least {mirrored + 1} each way. Resize them first: resize(photos, 32)."
+        )
 
 
 def views(photos: Tensor, seed: int) -> Tensor:
@@ -60,6 +71,7 @@ def noise(photos: Tensor, seed: int = 0) -> Tensor:
 def blur(photos: Tensor) -> Tensor:
     """Photos out of focus: a Gaussian of one pixel."""
     check_photos("blur()", photos)
+    _check_sides("blur()", photos, 3)  # half of the kernel
     return transforms.gaussian_blur(photos, kernel_size=[7, 7], sigma=[1.0, 1.0])
 
 

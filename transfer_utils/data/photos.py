@@ -100,11 +100,9 @@ class ImageSet:
                 f"take() got per_class={per_class!r}; it needs at least 1 photo per class, a whole number."
             )
         if per_class > counts.min():
-            scarce = self.classes[int(counts.argmin())]
-            raise ValueError(
-                f"take() got per_class={per_class}, but {scarce!r} has only {int(counts.min())} photos. "
-                f"Ask for at most {int(counts.min())}."
-            )
+            scarce, least = self.classes[int(counts.argmin())], int(counts.min())
+            way = f"Ask for at most {least}." if least else "Choose classes that have photos, with only()."
+            raise ValueError(f"take() got per_class={per_class}, but {scarce!r} has only {least} photos. {way}")
         draw, _ = self._shuffled_by_class(seed, [per_class] * len(self.classes))
         return self[draw]
 
