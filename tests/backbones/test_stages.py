@@ -523,15 +523,50 @@ def test_freezing_switches_no_other_layer(tiny):
 
 
 def test_a_model_that_is_no_more_leaves_nothing_behind(tiny, pairs, own_home):
-    from transfer_utils.backbones import stages
+    from transfer_utils.backbones import in_use
 
     model = tiny()
     list(training.train(model, *pairs, 32, QUICK))
-    known = len(stages._LOOPS)
+    known = len(in_use._LOOPS)
     del model
-    assert len(stages._LOOPS) == known - 1
+    assert len(in_use._LOOPS) == known - 1
 
 
 def test_every_known_network_is_a_staged_model():
     assert isinstance(backbones.course_resnet(2), StagedModel)
     assert isinstance(backbones.load_backbone("efficientnet_lite0", pretrained=False), StagedModel)
+
+
+# --- preprocess -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda x: x / 255,
+        lambda x: x.float(),
+        lambda x: x.half(),
+        lambda x: x.int(),
+        lambda x: x.permute(0, 2, 3, 1),
+        lambda x: x[0],
+        lambda x: x[:, :1],
+        lambda x: x.numpy(),
+        lambda x: list(x),
+    ],
+)
+def test_pixels_are_scaled_once_and_come_as_photos(tiny, spoil):
+    photos = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
+    with pytest.raises((TypeError, ValueError), match=r"preprocess\(\) got .*photos are a tensor of uint8"):
+        tiny().preprocess(spoil(photos))
+
+
+def test_what_was_preprocessed_is_not_preprocessed_again(tiny):
+    model, photos = tiny(), torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
+    with pytest.raises(ValueError, match=r"float32 images from -2.* before they were normalised"):
+        model.preprocess(model.preprocess(photos))
+
+
+def test_preprocessing_reads_no_number(tiny):
+    """On the meta device, which has none: a training step that asks for one waits for the graphics card."""
+    photos = torch.zeros(2, 3, 8, 8, dtype=torch.uint8, device="meta")
+    assert tiny().to("meta").preprocess(photos).shape == (2, 3, 8, 8)

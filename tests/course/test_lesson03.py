@@ -89,6 +89,22 @@ def test_a_class_with_one_photo_is_refused():
         course.freezing_lab(TRAIN.take(1, seed=0), VALID)
 
 
+@pytest.mark.parametrize(
+    ("valid", "message"),
+    [
+        (VALID.only("deer", "cat", "horse"), r"take valid\.only\('cat', 'deer', 'horse'\)"),
+        (VALID.only("cat", "deer"), "no valid photos of horse"),
+        (data.load(split="valid").take(2), r"take valid\.only\('cat', 'deer', 'horse'\)"),
+        (data.load(split="valid").only("cat", "deer", "ship"), "no valid photos of horse"),
+        (VALID[:0], "0 valid photos"),
+    ],
+)
+def test_the_lab_refuses_other_valid_photos_at_once(valid, message):
+    """In a cell, that is: later the page could only say that a run failed."""
+    with pytest.raises(ValueError, match=message):
+        course.freezing_lab(TRAIN, valid)
+
+
 @pytest.mark.slow
 def test_a_hundred_moves_do_not_pile_up_memory(lab):
     def moved(count):

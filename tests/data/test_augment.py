@@ -154,3 +154,51 @@ def test_low_contrast_keeps_a_third_of_the_range_of_each_photo(photos):
         )
         assert (left - spread / 3).abs().max() <= 1
         assert after.float().mean().item() == pytest.approx(before.float().mean().item(), abs=3)
+
+
+# --- what are no photos -------------------------------------------------------------------------------------------
+
+CHANGES = {"flip_and_shift": data.flip_and_shift, "views": lambda photos: data.views(photos, 0), **data.CORRUPTIONS}
+NO_PHOTOS = {
+    "scaled": lambda photos: photos / 255,
+    "float": lambda photos: photos.float(),
+    "half": lambda photos: photos.half(),
+    "int64": lambda photos: photos.long(),
+    "bool": lambda photos: photos > 99,
+    "colours last": lambda photos: photos.permute(0, 2, 3, 1),
+    "one photo": lambda photos: photos[0],
+    "grey": lambda photos: photos[:, :1],
+    "views": lambda photos: photos[None],
+    "array": lambda photos: photos.numpy(),
+    "set": lambda photos: data.ImageSet(photos, torch.zeros(len(photos), dtype=torch.int64), ("any",)),
+}
+
+
+@pytest.mark.parametrize("spoil", NO_PHOTOS)
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_are_no_photos_is_refused(photos, change, spoil):
+    with pytest.raises((TypeError, ValueError), match=r"\(\) got .*photos are a tensor of uint8 \(N, 3, H, W\)"):
+        CHANGES[change](NO_PHOTOS[spoil](photos))
+
+
+@pytest.mark.parametrize(
+    ("change", "height", "width"),
+    [
+        (data.flip_and_shift, 1, 1),
+        (data.flip_and_shift, 1, 8),
+        (data.flip_and_shift, 8, 1),
+        (data.flip_and_shift, 4, 64),
+        (lambda photos: data.views(photos, 0), 1, 2),
+        (data.CORRUPTIONS["blur"], 3, 3),
+        (data.CORRUPTIONS["blur"], 2, 32),
+        (data.CORRUPTIONS["blur"], 32, 1),
+    ],
+)
+def test_photos_smaller_than_what_is_mirrored_are_refused(change, height, width):
+    with pytest.raises(ValueError, match=rf"got photos of {height}x{width} pixels.*need at least \d+ each way"):
+        change(torch.zeros(2, 3, height, width, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize(("change", "side"), [(data.flip_and_shift, 2), (data.CORRUPTIONS["blur"], 4)])
+def test_the_smallest_photos_that_can_be_mirrored(change, side):
+    assert change(torch.zeros(2, 3, side, side, dtype=torch.uint8)).shape == (2, 3, side, side)

@@ -1,6 +1,8 @@
 import copy
+import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -270,6 +272,92 @@ def test_by_stage_works_in_batches_and_on_vectors(photos, monkeypatch):
     assert {name: tuple(bank.shape) for name, bank in training.by_stage(model, photos, 32).items()} == {
         "features": (12, 512)
     }
+
+
+# --- what is refused ----------------------------------------------------------------------------------------------
+
+CALLS = {
+    "extract": lambda model, photos, size: training.extract(model, photos, size),
+    "extract_views": lambda model, photos, size: training.extract_views(model, photos, size, 0),
+    "by_stage": training.by_stage,
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("take", [lambda p: p.images, lambda p: p.images.numpy(), lambda p: (p.images, p.labels), list])
+def test_what_is_no_set_of_photos_is_refused(tiny, photos, runs, call, take):
+    with pytest.raises(TypeError, match=rf"{call}\(\) got photos of type .*ImageSet\(images, labels, classes\)"):
+        CALLS[call](freeze(tiny(), "stem"), take(photos) if take is not list else list(photos.images), 32)
+    assert runs == []
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("size", [0, -3, 32.5, 32.0, "32", (32, 32), True, None])
+def test_a_size_that_is_none_is_refused(tiny, photos, runs, call, size):
+    with pytest.raises(ValueError, match=rf"{call}\(\) got size={re.escape(repr(size))}; "):
+        CALLS[call](freeze(tiny(), "stem"), photos, size)
+    assert runs == []
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda x: x / 255,
+        lambda x: x.float(),
+        lambda x: x.long(),
+        lambda x: x[0],
+        lambda x: x.permute(0, 2, 3, 1),
+        lambda x: x[:, :1],
+        lambda x: x.numpy(),
+    ],
+)
+def test_a_network_runs_on_photos_alone(tiny, photos, spoil):
+    model = tiny()
+    with pytest.raises((TypeError, ValueError), match=r"run_network\(\) got .*photos are a tensor of uint8"):
+        training.run_network(model, model, spoil(photos.images), 32)
+
+
+# --- nearest ------------------------------------------------------------------------------------------------------
+
+BANK = torch.arange(24.0).view(6, 4).sin()
+
+
+@pytest.mark.parametrize(
+    "queries", [[3, 0], (3, 0), torch.tensor([3, 0]), np.array([3, 0]), range(3, -1, -3), iter([3, 0])]
+)
+def test_nearest_takes_positions_however_they_come(queries):
+    centred = BANK - BANK.mean(0)
+    similarity = torch.cosine_similarity(centred[:, None], centred[None], dim=2).fill_diagonal_(-1)
+    expected = similarity[[3, 0]].argsort(dim=1, descending=True)[:, :5]
+    assert torch.equal(training.nearest(BANK, queries, count=5), expected)
+
+
+@pytest.mark.parametrize(
+    "queries", [[6], [-1], [0, 99], [1.5], [1.0], ["1"], [True] * 6, [None], [[0, 1]], 3, torch.tensor(3)]
+)
+def test_nearest_refuses_what_is_no_position(queries):
+    with pytest.raises(ValueError, match=r"nearest\(\) got queries=.*whole numbers from 0 to 5"):
+        training.nearest(BANK, queries, 2)
+
+
+@pytest.mark.parametrize(
+    "queries", [torch.tensor([0.0, 1.0]), torch.ones(6, dtype=torch.bool), torch.zeros(1, 2).long()]
+)
+def test_nearest_refuses_tensors_that_are_no_positions(queries):
+    with pytest.raises(ValueError, match=r"nearest\(\) got queries="):
+        training.nearest(BANK, queries, 2)
+
+
+@pytest.mark.parametrize("count", [0, -1, 6, 7, 2.0, "2", True, None])
+def test_nearest_has_only_the_others_to_give(count):
+    with pytest.raises(ValueError, match=rf"count={re.escape(repr(count))}, and each of the 6 rows has 5 others"):
+        training.nearest(BANK, [0], count)
+
+
+@pytest.mark.parametrize("bank", [BANK[0], BANK[None], BANK.long(), BANK.numpy(), BANK.log(), BANK[:, :0], [BANK]])
+def test_nearest_needs_one_finite_vector_per_photo(bank):
+    with pytest.raises((TypeError, ValueError), match=r"nearest\(\) got .*features"):
+        training.nearest(bank, [0], 2)
 
 
 # --- side effects -------------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
 import copy
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
@@ -303,6 +304,106 @@ def test_no_epochs(tiny, pairs, epochs):
 def test_one_photo(tiny, pairs):
     with pytest.raises(ValueError, match="and 1 photos; it needs at least 1 and 2"):
         fit(tiny(), pairs[0][:1], None, 32, QUICK, progress=False)
+
+
+SIZES = [0, -3, 32.5, 32.0, "32", (32, 32), True, None]
+TRAININGS = {
+    "train": train,  # a generator, that refuses before its first step
+    "fit": lambda model, photos, valid, size, recipe: fit(model, photos, valid, size, recipe, progress=False),
+    "fit_until_flat": lambda *given: fit_until_flat(*given, patience=1),
+}
+
+
+@pytest.fixture
+def untouched(tiny):
+    """A model that must be as before when all is over."""
+    model = tiny()
+    before = state(model)
+    yield model
+    assert drift(before, model) == {}
+    assert model.training
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("call", TRAININGS)
+def test_a_size_that_is_none_is_refused_before_the_training(untouched, pairs, call, size):
+    with pytest.raises(ValueError, match=rf"\(\) got size={re.escape(repr(size))}; .*whole number of at least 1"):
+        TRAININGS[call](untouched, *pairs, size, QUICK)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("call", [predict, accuracy])
+def test_a_size_that_is_none_is_refused(untouched, pairs, call, size):
+    with pytest.raises(ValueError, match=rf"{call.__name__}\(\) got size={re.escape(repr(size))}; "):
+        call(untouched, pairs[1], size)
+
+
+OTHERS = {
+    "another order": (("frog", "airplane"), r"take valid\.only\('airplane', 'frog'\)"),
+    "one more": (("airplane", "frog", "cat"), r"take valid\.only\('airplane', 'frog'\)"),
+    "one more, in front": (("cat", "airplane", "frog"), r"take valid\.only\('airplane', 'frog'\)"),
+    "one less": (("airplane",), "there are no valid photos of frog"),
+    "another one": (("airplane", "cat"), "there are no valid photos of frog"),
+    "other ones": (("ship", "cat"), "there are no valid photos of airplane, frog"),
+}
+
+
+@pytest.mark.parametrize("call", TRAININGS)
+@pytest.mark.parametrize("case", OTHERS)
+def test_valid_photos_with_other_classes_or_another_order_are_refused(untouched, pairs, call, case):
+    names, way = OTHERS[case]
+    valid = data.load(split="valid").only(*names).take(4)
+    with pytest.raises(ValueError, match=rf"classes airplane, frog and the valid photos {', '.join(names)}\..*{way}"):
+        TRAININGS[call](untouched, pairs[0], valid, 32, QUICK)
+
+
+def test_the_way_out_of_another_order_is_one(tiny, pairs):
+    swapped = pairs[1].only("frog", "airplane")
+    history = fit(tiny(), pairs[0], swapped.only("airplane", "frog"), 32, QUICK, progress=False)
+    assert history["valid"].notna().all()
+
+
+@pytest.mark.parametrize("call", TRAININGS)
+@pytest.mark.parametrize("none", [slice(0, 0), [], torch.zeros(80, dtype=torch.bool), slice(99, None)])
+def test_no_valid_photos_are_refused(untouched, pairs, call, none):
+    with pytest.raises(ValueError, match="got 0 valid photos; it needs at least 1"):
+        TRAININGS[call](untouched, pairs[0], pairs[1][none], 32, QUICK)
+
+
+@pytest.mark.parametrize("call", TRAININGS)
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("take", [lambda p: p.images, lambda p: p.images.numpy(), lambda p: (p.images, p.labels), str])
+def test_what_is_no_set_of_photos_is_refused(untouched, pairs, call, place, take):
+    given = [take(photos) if i == place else photos for i, photos in enumerate(pairs)]
+    with pytest.raises(TypeError, match=r"\(\) got photos of type .*ImageSet\(images, labels, classes\)"):
+        TRAININGS[call](untouched, *given, 32, QUICK)
+
+
+@pytest.mark.parametrize("call", [predict, accuracy])
+@pytest.mark.parametrize("take", [lambda p: p.images, lambda p: p.images.numpy(), lambda p: (p.images, p.labels), str])
+def test_nothing_is_predicted_for_what_is_no_set(untouched, pairs, call, take):
+    with pytest.raises(TypeError, match=rf"{call.__name__}\(\) got photos of type"):
+        call(untouched, take(pairs[1]), 32)
+
+
+def test_until_flat_needs_valid_photos(untouched, pairs):
+    with pytest.raises(TypeError, match=r"fit_until_flat\(\) got photos of type NoneType"):
+        fit_until_flat(untouched, pairs[0], None, 32, QUICK, patience=1)
+
+
+@pytest.mark.parametrize("outputs", [3, 5, 10, 1000])
+def test_accuracy_needs_the_classes_of_the_head(tiny, pairs, outputs):
+    model = tiny(classes=outputs)
+    with pytest.raises(ValueError, match=rf"head has {outputs} outputs and the photos have 2 classes.*Give photos"):
+        accuracy(model, pairs[1], 32)
+    assert predict(model, pairs[1], 32).shape == (80, outputs)  # what labels mean is no matter here
+
+
+@pytest.mark.parametrize("none", [slice(0, 0), [], torch.zeros(80, dtype=torch.bool)])
+def test_of_no_photos_there_is_no_accuracy(untouched, pairs, none):
+    with pytest.raises(ValueError, match=r"accuracy\(\) got 0 photos"):
+        accuracy(untouched, pairs[1][none], 32)
+    assert predict(untouched, pairs[1][none], 32).shape == (0, 2)
 
 
 # --- until flat ---------------------------------------------------------------------------------------------------

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -184,16 +186,177 @@ def test_accuracy_is_the_share_of_right_predictions():
     assert probe.accuracy(features, torch.tensor([0, 1, 1, 1])) == 0.75
 
 
-@pytest.mark.parametrize("shape", [(10, 4, 2, 2), (10,), (9, 4)])
-def test_features_must_be_one_vector_per_label(shape):
-    with pytest.raises(ValueError, match=r"for 10 labels; it needs one vector per label, \(N, D\)") as error:
-        linear_probe(torch.zeros(shape), torch.arange(10) % 2)
-    assert str(tuple(shape)) in str(error.value)
+FEATURES, LABELS = torch.arange(40.0).view(10, 4).sin(), torch.arange(10) % 3
+NO_FEATURES = {
+    "an array": (FEATURES.numpy(), "features of type ndarray"),
+    "a list": (FEATURES.tolist(), "features of type list"),
+    "nothing": (None, "features of type NoneType"),
+    "whole numbers": (FEATURES.long(), r"int64 features.*features\.float\(\)"),
+    "pixels": (FEATURES.byte(), r"uint8 features.*features\.float\(\)"),
+    "complex": (FEATURES.to(torch.complex64), "complex64 features"),
+    "maps": (torch.zeros(10, 4, 2, 2), r"shape \(10, 4, 2, 2\); it needs one vector per photo, \(N, D\)"),
+    "one vector": (torch.zeros(10), r"shape \(10,\); it needs one vector per photo"),
+    "one number": (torch.tensor(1.0), r"shape \(\)"),
+    "views": (FEATURES[None], r"shape \(1, 10, 4\)"),
+    "no width": (FEATURES[:, :0], r"shape \(10, 0\)"),
+    "not a number": (FEATURES / FEATURES.new_tensor([1.0, 1.0, 1.0, 0.0]) * 0, "NaN or infinite features in 10 of 10"),
+    "one infinity": (
+        FEATURES.index_fill(0, torch.tensor([7]), torch.inf),
+        "1 of 10 rows, the first at 7",
+    ),
+    "beyond float32": (FEATURES.double() * 1e300, "NaN or infinite features"),
+}
+NO_LABELS = {
+    "an array": (LABELS.numpy(), "labels of type ndarray"),
+    "a list": (LABELS.tolist(), r"labels of type list.*torch\.tensor\(labels\)"),
+    "float": (LABELS.float(), r"float32 labels.*labels\.long\(\)"),
+    "int32": (LABELS.int(), "int32 labels"),
+    "bool": (LABELS > 0, "bool labels"),
+    "a column": (LABELS[:, None], r"labels of shape \(10, 1\)"),
+    "one-hot": (torch.eye(3)[LABELS], r"labels of shape \(10, 3\).*argmax\(1\)"),
+    "one number": (torch.tensor(1), r"labels of shape \(\)"),
+    "negative": (LABELS - 1, "the label -1; labels count from 0"),
+    "one": (LABELS[:1], "10 photos and 1 labels"),
+    "too few": (LABELS[:9], "10 photos and 9 labels"),
+    "too many": (LABELS.repeat(4), "10 photos and 40 labels"),
+}
+USES = {
+    "linear_probe": linear_probe,
+    "linear_probes": lambda x, y: linear_probes(x, y, torch.arange(10)[None]),
+    "best_probe": lambda x, y: best_probe(x, y, FEATURES, LABELS),
+    "best_probe on valid": lambda x, y: best_probe(FEATURES, LABELS, x, y),
+    "accuracy": lambda x, y: linear_probe(FEATURES, LABELS).accuracy(x, y),
+}
 
 
-def test_negative_penalty_is_refused():
-    with pytest.raises(ValueError, match=r"penalty=-0\.1; it must be 0 or more, for example 0\.01"):
-        linear_probe(*blobs(2), penalty=-0.1)
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("case", NO_FEATURES)
+def test_features_that_are_none_are_refused(use, case):
+    features, message = NO_FEATURES[case]
+    with pytest.raises((TypeError, ValueError), match=f"got .*{message}"):
+        USES[use](features, LABELS)
+
+
+@pytest.mark.parametrize("case", NO_FEATURES)
+def test_nothing_is_predicted_from_them_either(case):
+    features, message = NO_FEATURES[case]
+    with pytest.raises((TypeError, ValueError), match=f"A probe got .*{message}"):
+        linear_probe(FEATURES, LABELS).predict(features)
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("case", NO_LABELS)
+def test_labels_that_are_none_are_refused(use, case):
+    """Among them those that would broadcast, and compare every prediction with every label."""
+    labels, message = NO_LABELS[case]
+    with pytest.raises((TypeError, ValueError), match=f"got .*{message}"):
+        USES[use](FEATURES, labels)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_other_floats_are_the_same_features(dtype):
+    features, labels = blobs(3)
+    features = features.to(dtype)
+    probe, expected = (linear_probe(x, labels) for x in (features, features.float()))
+    assert torch.equal(probe.weight, expected.weight)
+    assert torch.equal(probe.predict(features), expected.predict(features.float()))
+    assert best_probe(features, labels, features, labels).weight.dtype is torch.float32
+
+
+@pytest.mark.parametrize("width", [1, 3, 5, 8])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda x: linear_probe(FEATURES, LABELS).predict(x),
+        lambda x: linear_probe(FEATURES, LABELS).accuracy(x, LABELS),
+        lambda x: best_probe(FEATURES, LABELS, x, LABELS),
+    ],
+)
+def test_features_of_another_width_are_refused(use, width):
+    """One column would broadcast against the probe's centre."""
+    with pytest.raises(ValueError, match=f"features of width 4 got some of width {width}. Take both from"):
+        use(torch.zeros(10, width))
+
+
+NO_DRAWS = {
+    "a list": [[0, 1]],
+    "float": torch.zeros(2, 3),
+    "int32": torch.zeros(2, 3, dtype=torch.int32),
+    "a mask": torch.ones(1, 10, dtype=torch.bool),
+    "one draw alone": torch.arange(10),
+    "a mask of all": torch.ones(10, dtype=torch.bool),
+    "too deep": torch.zeros(1, 1, 3, dtype=torch.int64),
+    "no draw": torch.zeros(0, 3, dtype=torch.int64),
+    "no photo": torch.zeros(2, 0, dtype=torch.int64),
+    "negative": torch.tensor([[0, 1, -1]]),
+    "behind the last": torch.tensor([[0, 1], [2, 10]]),
+}
+
+
+@pytest.mark.parametrize("case", NO_DRAWS)
+def test_draws_that_are_none_are_refused(case):
+    with pytest.raises((TypeError, ValueError), match="Linear probes got draws"):
+        linear_probes(FEATURES, LABELS, NO_DRAWS[case])
+
+
+@pytest.mark.parametrize("penalty", [-0.1, -1, float("nan"), float("inf"), "0.1", None, 1j, torch.tensor(0.1)])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda penalty: linear_probe(FEATURES, LABELS, penalty),
+        lambda penalty: linear_probes(FEATURES, LABELS, LABELS[None], [1.0, penalty, 0.1]),
+    ],
+)
+def test_a_penalty_is_0_or_more(use, penalty):
+    words = rf"penalty={re.escape(repr(penalty))}; it must be 0 or more, for example 0\.01"
+    with pytest.raises(ValueError, match=words):
+        use(penalty)
+
+
+@pytest.mark.parametrize("penalties", [[], (), np.array([]), iter([]), 0.1, None])
+def test_without_penalties_there_is_no_probe(penalties):
+    with pytest.raises(ValueError, match=r"penalties=.*; give a list of numbers"):
+        linear_probes(FEATURES, LABELS, LABELS[None], penalties)
+
+
+@pytest.mark.parametrize("penalty", [0, 1, np.float32(0.5), np.float64(0.5), np.int64(2)])
+def test_a_penalty_may_come_out_of_a_table(penalty):
+    assert linear_probe(FEATURES, LABELS, penalty).penalty == penalty
+
+
+@pytest.mark.parametrize(
+    ("labels", "valid"),
+    [
+        (LABELS.clamp(max=1), LABELS),  # a class above all that it saw
+        (torch.where(LABELS == 1, 0, LABELS), LABELS),  # one in their midst
+        (LABELS + 1, LABELS),  # the first one
+        (LABELS * 0, LABELS),
+    ],
+)
+def test_valid_photos_of_a_class_without_training_photos_are_refused(labels, valid):
+    """They would count as wrong, whatever the probe does."""
+    with pytest.raises(ValueError, match=r"valid photos with the labels \[.*\], and no training photo has those"):
+        best_probe(FEATURES, labels, FEATURES, valid)
+
+
+@pytest.mark.parametrize("highest", [3, 4, 1000])
+def test_a_label_that_the_probe_has_no_class_for_is_refused(highest):
+    labels = LABELS.clone()
+    labels[4] = highest
+    with pytest.raises(ValueError, match=f"labels up to {highest} and 3 classes, so labels go from 0 to 2"):
+        linear_probe(FEATURES, LABELS).accuracy(FEATURES, labels)
+
+
+@pytest.mark.parametrize("labels", [[0], [2], [0, 0, 0], [1, 1]])
+def test_one_photo_and_one_class_are_enough_for_a_probe(labels):
+    probe = linear_probe(FEATURES[: len(labels)], torch.tensor(labels))
+    assert probe.predict(FEATURES).unique().tolist() == [max(labels)]
+
+
+@pytest.mark.parametrize("use", [linear_probe, lambda x, y: best_probe(FEATURES, LABELS, x, y)])
+def test_without_photos_there_is_nothing_to_say(use):
+    with pytest.raises(ValueError, match="at least 1 photo"):
+        use(FEATURES[:0], LABELS[:0])
 
 
 def with_valid_accuracies(monkeypatch, accuracies: tuple[float, ...]) -> None:
@@ -214,7 +377,7 @@ def with_valid_accuracies(monkeypatch, accuracies: tuple[float, ...]) -> None:
 )
 def test_best_probe_is_best_on_valid(monkeypatch, accuracies, chosen):
     with_valid_accuracies(monkeypatch, accuracies)
-    assert best_probe(*[torch.zeros(1)] * 4).penalty == PENALTIES[chosen]
+    assert best_probe(FEATURES, LABELS, FEATURES, LABELS).penalty == PENALTIES[chosen]
 
 
 def test_best_probe_on_real_numbers():

@@ -27,12 +27,14 @@ from transfer_utils.backbones.freezing import (
     hold_statistics,
     parameter_groups,
 )
+from transfer_utils.backbones.in_use import keeping_modes, refuse_while_training, restoring_modes, taking_turns, watch
 from transfer_utils.backbones.networks import course_resnet, load_backbone
-from transfer_utils.backbones.stages import StagedModel, keeping_modes, refuse_while_training, unwrapped, watch
+from transfer_utils.backbones.stages import StagedModel, unwrapped
 
 __all__ = [
     "StagedModel",
     "activation_bytes",
+    "taking_turns",
     "by_depth",
     "checkpoint_card",
     "checkpoint_folder",
@@ -50,6 +52,7 @@ __all__ = [
     "parameter_groups",
     "prefix_flops",
     "refuse_while_training",
+    "restoring_modes",
     "save_checkpoint",
     "shipped",
     "shipped_card",

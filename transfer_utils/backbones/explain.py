@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from transfer_utils.backbones.stages import StagedModel, keeping_modes, unwrapped
+from transfer_utils.backbones.in_use import keeping_modes
+from transfer_utils.backbones.stages import StagedModel, unwrapped
+from transfer_utils.machine import check_labels, check_photos
 
 BATCH = 64  # gradients keep every map of these
 
@@ -12,14 +14,13 @@ def grad_cam(model: nn.Module, photos: Tensor, labels: Tensor, stage: str) -> Te
     """How much each place of each photo speaks for its label: (N, h, w), stretched to 1, the size of the stage's maps.
 
     photos: uint8 (N, 3, H, W), of the size that the model is used at. labels: int64 (N,), the classes to explain. The
-    model runs in eval mode, and nothing in it changes. ValueError for a stage without maps, or a photo without label.
+    model runs in eval mode, and nothing in it changes. ValueError for a stage without maps, and for what are no
+    photos or no labels of the head's classes; TypeError where they are no tensors.
     Source: Selvaraju and others 2017, Grad-CAM, https://arxiv.org/abs/1610.02391
     """
-    if len(photos) != len(labels):
-        raise ValueError(
-            f"grad_cam() got {len(photos)} photos and {len(labels)} labels; it needs a label for each photo."
-        )
     staged = unwrapped(model)
+    check_photos("grad_cam()", photos)
+    check_labels("grad_cam()", labels, len(photos), getattr(staged.head, "out_features", None))
     device, pairs = staged.mean.device, zip(photos.split(BATCH), labels.split(BATCH), strict=True)
     with keeping_modes(staged):
         staged.eval()

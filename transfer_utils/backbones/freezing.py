@@ -5,7 +5,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from transfer_utils.backbones.stages import hold, let_go, plain, refuse_while_training, unwrapped
+from transfer_utils.backbones.held import hold, let_go
+from transfer_utils.backbones.in_use import refuse_while_training
+from transfer_utils.backbones.stages import plain, unwrapped
 
 Model = TypeVar("Model", bound=nn.Module)
 State = dict[str, Tensor]

@@ -1,13 +1,7 @@
 """A network as named stages that knows which of them are frozen, and keeps them so."""
 
-import contextlib
-import gc
-import inspect
-import sys
-import traceback
-import weakref
 from collections import OrderedDict
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable
 from itertools import takewhile
 from typing import Any, Self
 
@@ -15,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from transfer_utils.machine import Seed, draws_from, generator, unknown
+from transfer_utils.backbones.held import eval_held, is_held
+from transfer_utils.backbones.in_use import refuse_while_training
+from transfer_utils.machine import Seed, check_photos, draws_from, generator, unknown
 
 
 class Stages(nn.Sequential):
@@ -24,12 +20,12 @@ class Stages(nn.Sequential):
     def train(self, mode: bool = True) -> Self:
         """As in every module, but for what is held."""
         super().train(mode)
-        _eval_held(self)
+        eval_held(self)
         return self
 
     def forward(self, x: Tensor) -> Tensor:
         """The stages in order."""
-        _eval_held(self)  # somebody may have switched a single stage, or a layer in it
+        eval_held(self)  # somebody may have switched a single stage, or a layer in it
         return super().forward(x)
 
 
@@ -81,7 +77,11 @@ class StagedModel(Stages):
         return {k: v.detach().clone() for k, v in self.state_dict().items() if stages and k.startswith(stages)}
 
     def preprocess(self, photos: Tensor) -> Tensor:
-        """uint8 (N, 3, H, W) to normalised float32 of the same shape. It never resizes."""
+        """uint8 (N, 3, H, W) to normalised float32 of the same shape. It never resizes.
+
+        TypeError or ValueError for what are no such photos: pixels that were scaled already would be scaled twice.
+        """
+        check_photos("preprocess()", photos)
         return (photos.float() / 255 - self.mean) / self.std
 
     def position(self, stage: str) -> int:
@@ -150,92 +150,3 @@ def plain(model: nn.Module) -> nn.Module:
             model = model.get_submodule("_orig_mod")
         else:
             return model
-
-
-# --- held modules ---------------------------------------------------------------------------------------------------
-
-
-def is_held(module: nn.Module) -> bool:
-    """Whether this module is to stay in eval mode. A plain attribute, so that copies and saved models have it too."""
-    return module.__dict__.get("held", False)
-
-
-def hold(module: nn.Module) -> None:
-    """Keep a module in eval mode from now on."""
-    module.__dict__["held"] = True
-    module.eval()
-
-
-def let_go(module: nn.Module, training: bool) -> None:
-    """Let a held module follow train() and eval() again; batch-norms in it that are held themselves stay so."""
-    if module.__dict__.pop("held", False):
-        module.train(training)
-        _eval_held(module)
-
-
-def _eval_held(module: nn.Module) -> None:
-    """Put what is held in a module back into eval mode."""
-    for held in filter(is_held, module.modules()):
-        for part in held.modules():
-            if part.training:
-                part.training = False
-
-
-@contextlib.contextmanager
-def keeping_modes(model: nn.Module) -> Iterator[None]:
-    """Give every module its own training flag back at the end, whatever is switched in between."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        _eval_held(model)
-
-
-# --- training loops -------------------------------------------------------------------------------------------------
-
-Loop = Generator[Any, Any, Any]
-RUNS = (inspect.GEN_SUSPENDED, inspect.GEN_RUNNING)
-# Beside the models, not in them: a copy or a saved model is not being trained.
-_LOOPS: "weakref.WeakKeyDictionary[StagedModel, weakref.WeakSet[Loop]]" = weakref.WeakKeyDictionary()
-
-
-def watch(model: StagedModel, loop: Loop) -> Loop:
-    """Remember that this loop trains the model, for refuse_while_training; returns the loop."""
-    _LOOPS.setdefault(model, weakref.WeakSet()).add(loop)
-    return loop
-
-
-def refuse_while_training(model: StagedModel, what: str, states: tuple[str, ...] = RUNS) -> None:
-    """RuntimeError while a training loop has begun on this model and may still go on. states: of such a loop."""
-    if not _going_on(model, states):
-        return
-    gc.collect()  # a loop that nobody can reach any more may wait for this
-    for loop in _going_on(model, states):
-        if inspect.getgeneratorstate(loop) == inspect.GEN_SUSPENDED and _lies_in_a_traceback(loop):
-            loop.close()
-    if not _going_on(model, states):
-        return
-    raise RuntimeError(
-        f"{what} would change {model.name} while a training loop runs on it, and the loop goes by the stages as they "
-        "were when it began. Let it end, or close it first: loop.close(), or del loop."
-    )
-
-
-def _going_on(model: StagedModel, states: tuple[str, ...]) -> list[Loop]:
-    return [loop for loop in _LOOPS.get(model, ()) if inspect.getgeneratorstate(loop) in states]
-
-
-def _lies_in_a_traceback(loop: Loop) -> bool:
-    """Whether a function that owned the loop was stopped by an error or an interrupt, which the notebook remembers."""
-    error, seen = getattr(sys, "last_value", None), set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        for frame, _ in traceback.walk_tb(error.__traceback__):
-            # Not the frame of a cell: its names are still in the user's hands.
-            of_a_function = frame.f_code.co_flags & inspect.CO_OPTIMIZED
-            if of_a_function and any(value is loop for value in frame.f_locals.values()):
-                return True
-        error = error.__cause__ or error.__context__
-    return False

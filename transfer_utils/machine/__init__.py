@@ -26,6 +26,7 @@ from transfer_utils.machine.files import (
     write_checksums,
 )
 from transfer_utils.machine.memory import in_parts, nothing_kept, on_device
+from transfer_utils.machine.tensors import check_labels, check_photos, check_size, is_whole
 
 __all__ = [
     "Seed",
@@ -35,6 +36,9 @@ __all__ = [
     "cache_folder",
     "channels_last",
     "check",
+    "check_labels",
+    "check_photos",
+    "check_size",
     "describe",
     "download_weights",
     "draws_from",
@@ -43,6 +47,7 @@ __all__ = [
     "gradient_scaler",
     "has_own_memory",
     "in_parts",
+    "is_whole",
     "nothing_kept",
     "on_device",
     "precision",

@@ -1,7 +1,8 @@
 """What the frozen stages say about each photo, computed once."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from safetensors.torch import load as parse
@@ -12,7 +13,17 @@ from torch.nn.functional import normalize
 from transfer_utils import data, machine
 from transfer_utils.backbones import StagedModel, keeping_modes, unwrapped
 from transfer_utils.data import ImageSet, resize
-from transfer_utils.machine import autocast, best_device, cache_folder, channels_last, precision, write_atomically
+from transfer_utils.machine import (
+    autocast,
+    best_device,
+    cache_folder,
+    channels_last,
+    check_photos,
+    is_whole,
+    precision,
+    write_atomically,
+)
+from transfer_utils.training.checks import as_features, check_input
 
 FEATURE_BATCH = 256
 
@@ -21,9 +32,11 @@ def extract(model: nn.Module, photos: ImageSet, size: int, stage: str | None = N
     """The output of the stages through `stage` for every photo, in eval mode: float32 on the CPU.
 
     stage=None: the vector that the head reads, (N, D). cache: keep a copy in the user's cache folder, found again
-    by weights, photos, size and precision. ValueError for an unknown stage.
+    by weights, photos, size and precision. ValueError for an unknown stage, and for a size that is no whole number of
+    at least 1; TypeError for what is no ImageSet.
     """
     model = unwrapped(model)
+    check_input("extract()", photos, size)
     prefix, _ = model.split(after=stage or model.stages[-2])
     return _cached(
         "extract", model, prefix, photos.images, size, cache, lambda: run_network(model, prefix, photos.images, size)
@@ -33,9 +46,10 @@ def extract(model: nn.Module, photos: ImageSet, size: int, stage: str | None = N
 def extract_views(model: nn.Module, photos: ImageSet, size: int, seed: int, cache: bool = True) -> Tensor:
     """The frozen stages' output for the data.VIEWS copies of each photo, (VIEWS, N, ...): train the rest on these.
 
-    ValueError for a model without a frozen stage.
+    ValueError for a model without a frozen stage; otherwise errors as in extract.
     """
     model = unwrapped(model)
+    check_input("extract_views()", photos, size)
     if not model.frozen:
         raise ValueError(
             f"{model.name} has no frozen stage, so there is nothing to compute once. "
@@ -50,8 +64,12 @@ def extract_views(model: nn.Module, photos: ImageSet, size: int, seed: int, cach
 
 
 def by_stage(model: nn.Module, photos: ImageSet, size: int) -> dict[str, Tensor]:
-    """One pass, every stage: outputs averaged over positions, float32 (N, channels) on the CPU for each stage."""
+    """One pass, every stage: outputs averaged over positions, float32 (N, channels) on the CPU for each stage.
+
+    Errors as in extract.
+    """
     model = unwrapped(model)
+    check_input("by_stage()", photos, size)
     stages = [name for name in model.stages[:-1] if name != "pool"]
 
     def averages(x: Tensor) -> list[Tensor]:
@@ -66,18 +84,19 @@ def by_stage(model: nn.Module, photos: ImageSet, size: int) -> dict[str, Tensor]
 
 
 def run_network(model: StagedModel, network: nn.Module, images: Tensor, size: int) -> Tensor:
-    """What `network`, the model or its first stages, gives for uint8 images in eval mode: float32 on the CPU."""
+    """What `network`, the model or its first stages, gives for images, uint8 (N, 3, H, W), in eval mode: float32 on the
+    CPU. TypeError or ValueError for what are no such images."""
+    check_photos("run_network()", images)
     return torch.cat(_map(model, lambda x: network(x).float().cpu(), images, size))
 
 
 def _map(model: StagedModel, function: Callable, images: Tensor, size: int) -> list:
     """function(x) for every preprocessed batch, with the model in eval mode; every module's mode comes back."""
     device = best_device()
-    model.to(device)
     work = machine.in_parts(lambda batch, _: function(_prepare(model, batch.to(device), size)))
     # no_grad, not inference_mode: features must be able to enter a backward pass later
     with machine.nothing_kept(), keeping_modes(model), torch.no_grad(), autocast(device):
-        model.eval()
+        model.to(device).eval()
         return [part for batch in images.split(FEATURE_BATCH) for part in work(batch)]
 
 
@@ -116,9 +135,31 @@ def _key(kind: str, model: StagedModel, prefix: nn.Module, images: Tensor, size:
     return digest.hexdigest()
 
 
-def nearest(bank: Tensor, queries: Sequence[int], count: int = 8) -> Tensor:
-    """The positions of the `count` most similar other rows (cosine) of bank (N, D) for each query: (queries, count)."""
+def nearest(bank: Tensor, queries: Iterable[int], count: int = 8) -> Tensor:
+    """The positions of the `count` most similar other rows (cosine) of bank (N, D) for each query: (queries, count).
+
+    ValueError for a bank that is not one finite vector per photo, for queries that are no positions in it, and for
+    more neighbours than there are others.
+    """
+    bank = as_features("nearest()", bank)
+    rows = _positions(queries, len(bank))
+    if not is_whole(count, 1) or count >= len(bank):
+        raise ValueError(
+            f"nearest() got count={count!r}, and each of the {len(bank)} rows has {len(bank) - 1} others. "
+            "Ask for a whole number of them, at least 1."
+        )
     centred = normalize(bank - bank.mean(0), dim=1)
-    similarity = centred[list(queries)] @ centred.T
-    similarity[torch.arange(len(queries)), list(queries)] = -torch.inf
+    similarity = centred[rows] @ centred.T
+    similarity[torch.arange(len(rows)), rows] = -torch.inf
     return similarity.topk(count, dim=1).indices
+
+
+def _positions(queries: Any, count: int) -> list[int]:
+    """The queries as a list; ValueError unless each of them is the position of one of `count` rows."""
+    asked = queries.tolist() if isinstance(queries, Tensor) else queries
+    rows: list[Any] = list(asked) if isinstance(asked, Iterable) else [asked]
+    if not isinstance(asked, Iterable) or not all(is_whole(row, 0) and row < count for row in rows):
+        raise ValueError(
+            f"nearest() got queries={queries!r}; give a list of rows, whole numbers from 0 to {count - 1}."
+        )
+    return rows

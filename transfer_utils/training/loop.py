@@ -18,6 +18,8 @@ from transfer_utils.backbones import (
     keeping_modes,
     parameter_groups,
     refuse_while_training,
+    restoring_modes,
+    taking_turns,
     unwrapped,
     watch,
 )
@@ -25,6 +27,7 @@ from transfer_utils.data import ImageSet
 from transfer_utils.machine import autocast, best_device, gradient_scaler, has_own_memory, send
 from transfer_utils.training import features
 from transfer_utils.training.batches import inputs
+from transfer_utils.training.checks import check_input, check_outputs, check_training
 from transfer_utils.training.recipes import Recipe
 
 
@@ -56,11 +59,12 @@ def train(
     Behind a frozen prefix only the rest runs, on the prefix's outputs, computed once; cache: keep them on disk too.
     The model is changed in place, so stopping early, by break or by interrupt, keeps what was learned. When the loop
     ends, every module's training flag is what it was. size: pixels at which photos are seen.
-    ValueError for photos with other classes than the head has outputs, or when nothing is left to train; TypeError for
-    a network without named stages.
+    ValueError for photos with other classes than the head has outputs, for valid photos without any, or with other
+    classes than the photos, or when nothing is left to train; TypeError for a network without named stages, and for
+    what is no ImageSet. Both come here, before the first step.
     """
     staged = unwrapped(model)
-    _check(staged, photos, recipe)
+    check_training(staged, photos, valid, size, recipe)
     return watch(staged, _guarded(staged, photos, valid, size, recipe, cache))
 
 
@@ -69,7 +73,7 @@ def _guarded(
 ) -> Generator[Step | Epoch]:
     """The steps, after which modes are as before, and no traceback keeps the tensors of a step that failed."""
     refuse_while_training(model, "A second training", states=(inspect.GEN_SUSPENDED,))  # this one is running already
-    with machine.nothing_kept(), keeping_modes(model):
+    with machine.nothing_kept(), restoring_modes(model):
         yield from _steps(model, photos, valid, size, recipe, cache)
 
 
@@ -102,15 +106,17 @@ def _steps(
     work = machine.in_parts(learn, optimiser.zero_grad)
     for epoch in range(1, recipe.epochs + 1):
         generator.manual_seed(recipe.seed * 100_003 + epoch)
-        model.train()
+        with taking_turns(model):
+            model.train()
         total, right = torch.zeros((), device=device), torch.zeros((), device=device)
         order = torch.randperm(len(labels), generator=generator).tensor_split(batches)
         for step, rows in enumerate(order, start=1 + (epoch - 1) * batches):
-            losses, hits = zip(*work(rows), strict=True)
-            scaler.step(optimiser)
-            scaler.update()
-            optimiser.zero_grad()
-            schedule.step()
+            with taking_turns(model):
+                losses, hits = zip(*work(rows), strict=True)
+                scaler.step(optimiser)
+                scaler.update()
+                optimiser.zero_grad()
+                schedule.step()
             # Sums stay on the device: reading a number here would make every step wait for the accelerator.
             loss = sum(losses[1:], losses[0])
             total += loss * len(rows)
@@ -153,8 +159,10 @@ def fit_until_flat(
 ) -> pd.DataFrame:
     """Train until accuracy on the valid photos has not risen for `patience` looks; keep the best epoch's weights.
 
-    recipe.epochs is the longest that it may take; anneal=False suits it, as nobody knows the end beforehand.
+    recipe.epochs is the longest that it may take; anneal=False suits it, as nobody knows the end beforehand. Errors as
+    in train, and TypeError without valid photos.
     """
+    check_input("fit_until_flat()", valid, size)
     history: list[dict[str, float]] = []
     best, best_state = -1.0, {}
     for end in _epochs(train(model, photos, valid, size, recipe)):
@@ -181,13 +189,25 @@ def _row(end: Epoch) -> dict[str, float]:
 
 
 def predict(model: nn.Module, photos: ImageSet, size: int) -> Tensor:
-    """Logits (N, classes) on the CPU, in eval mode; the model's own mode comes back afterwards."""
+    """Logits (N, classes) on the CPU, in eval mode; the model's own mode comes back afterwards.
+
+    The photos' labels have no say. TypeError and ValueError for what is no ImageSet, and no size.
+    """
     staged = unwrapped(model)
+    check_input("predict()", photos, size)
     return features.run_network(staged, staged, photos.images, size)
 
 
 def accuracy(model: nn.Module, photos: ImageSet, size: int) -> float:
-    """The share of photos whose largest logit is at their label."""
+    """The share of photos whose largest logit is at their label.
+
+    ValueError for photos with other classes than the head has outputs, and for none at all; TypeError as in predict.
+    """
+    staged = unwrapped(model)
+    check_input("accuracy()", photos, size)
+    check_outputs(staged, photos)
+    if not len(photos):
+        raise ValueError("accuracy() got 0 photos; it needs at least 1.")
     return (predict(model, photos, size).argmax(1) == photos.labels).float().mean().item()
 
 
@@ -197,25 +217,6 @@ def _schedule(optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int) -> t
     # The cycle needs a few steps for its warm-up, even when a quick run takes fewer.
     peaks = [group["lr"] for group in optimiser.param_groups]
     return torch.optim.lr_scheduler.OneCycleLR(optimiser, peaks, total_steps=max(8, steps), pct_start=0.25)
-
-
-def _check(model: StagedModel, photos: ImageSet, recipe: Recipe) -> None:
-    astray = [name for name in model.frozen if any(p.requires_grad for p in model.get_submodule(name).parameters())]
-    if astray:
-        raise ValueError(
-            f"{astray[0]} is frozen, and yet its parameters want gradients. To train it, freeze(model, None), and "
-            "freeze again what should stay; requires_grad alone does not unfreeze."
-        )
-    outputs = getattr(model.head, "out_features", None)
-    if outputs != len(photos.classes):
-        raise ValueError(
-            f"The head has {outputs} outputs and the photos have {len(photos.classes)} classes. "
-            f"Replace the head: model.new_head({len(photos.classes)})."
-        )
-    if recipe.epochs < 1 or len(photos) < 2:
-        raise ValueError(f"train() got {recipe.epochs} epochs and {len(photos)} photos; it needs at least 1 and 2.")
-    if not any(p.requires_grad for p in model.parameters()):
-        raise ValueError("Every stage is frozen, so nothing can train. Freeze through an earlier stage.")
 
 
 def _looker(model: StagedModel, valid: ImageSet | None, size: int, cache: bool) -> Callable[[], float] | None:

@@ -1,11 +1,17 @@
 """Linear probes: logistic regression on features that never change (Alain and Bengio 2016)."""
 
-from collections.abc import Sequence
+import math
+import numbers
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
+
+from transfer_utils.machine import check_labels
+from transfer_utils.training.checks import as_features
 
 MOST_STEPS, TOLERANCE = 1000, 1e-7  # the tolerance is on twice the loss that a step may still win
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # weights of the squared norm; chosen on valid photos
@@ -30,12 +36,28 @@ class Probe:
         return head
 
     def predict(self, features: Tensor) -> Tensor:
-        """Predicted label of each row of features (N, D): int64 (N,)."""
+        """Predicted label of each row of features (N, D): int64 (N,).
+
+        TypeError or ValueError for features that are no finite vectors, or of another width than those of the fit.
+        """
+        features = as_features("A probe", features)
+        if features.shape[1] != len(self.weight):
+            raise ValueError(
+                f"A probe for features of width {len(self.weight)} got some of width {features.shape[1]}. Take both "
+                "from the same stage of the same network, at the same size."
+            )
         return (((features - self.centre) / self.scale) @ self.weight + self.bias).argmax(1)
 
     def accuracy(self, features: Tensor, labels: Tensor) -> float:
-        """The share of rows (N, D) whose prediction equals the label."""
-        return (self.predict(features) == labels).float().mean().item()
+        """The share of rows (N, D) whose prediction equals the label, int64 (N,).
+
+        Errors as in predict; ValueError for labels that are not one of the probe's classes for each row, and no rows.
+        """
+        found = self.predict(features)
+        check_labels("A probe's accuracy", labels, len(found), self.weight.shape[1])
+        if not len(found):
+            raise ValueError("A probe's accuracy needs at least 1 photo, and got 0.")
+        return (found == labels).float().mean().item()
 
 
 def linear_probe(features: Tensor, labels: Tensor, penalty: float = 1.0) -> Probe:
@@ -43,25 +65,37 @@ def linear_probe(features: Tensor, labels: Tensor, penalty: float = 1.0) -> Prob
 
     Features are centred first, and divided by one number, so that their mean variance is 1. Source:
     https://arxiv.org/abs/1610.01644
-    ValueError for features that are not one vector per label, or a negative penalty.
+    TypeError or ValueError for features that are not one finite vector per label, labels that are not int64 (N,), and
+    a penalty that is not 0 or more.
     """
-    return linear_probes(features, labels, torch.arange(len(labels))[None], [penalty])[0][0]
+    return linear_probes(features, labels, None, [penalty])[0][0]
 
 
 def best_probe(features: Tensor, labels: Tensor, valid_features: Tensor, valid_labels: Tensor) -> Probe:
-    """The probe whose penalty, one of PENALTIES, is best on the valid photos; ties go to the stronger penalty."""
-    (fitted,) = linear_probes(features, labels, torch.arange(len(labels))[None])
+    """The probe whose penalty, one of PENALTIES, is best on the valid photos; ties go to the stronger penalty.
+
+    Errors as in linear_probe, for both kinds of photos; ValueError for valid photos of a class without training photos.
+    """
+    (fitted,) = linear_probes(features, labels, None)
+    valid_features = as_features("best_probe()", valid_features)
+    check_labels("best_probe()", valid_labels, len(valid_features))
+    _refuse_unseen(labels, valid_labels)
     return max(reversed(fitted), key=lambda probe: probe.accuracy(valid_features, valid_labels))
 
 
 def linear_probes(
-    features: Tensor, labels: Tensor, draws: Tensor, penalties: Sequence[float] = PENALTIES
+    features: Tensor, labels: Tensor, draws: Tensor | None, penalties: Sequence[float] = PENALTIES
 ) -> list[list[Probe]]:
     """For each draw, a probe for every penalty: as many calls of linear_probe, all solved together.
 
-    draws: rows of features, int64 (draws, photos in each). ValueError as in linear_probe.
+    draws: rows of features, int64 (draws, photos in each); None: one draw of them all. Errors as in linear_probe, and
+    for draws that are no such rows.
     """
-    _check(features, labels, penalties)
+    features = as_features("A linear probe", features)
+    check_labels("A linear probe", labels, len(features))
+    draws = torch.arange(len(features))[None] if draws is None else draws
+    _check_draws(draws, len(features))
+    penalties = _as_penalties(penalties)
     x = features[draws]
     centre = x.mean(1, keepdim=True)
     rotated, back, curvature, scale = _rotate(x - centre)
@@ -73,14 +107,37 @@ def linear_probes(
     ]
 
 
-def _check(features: Tensor, labels: Tensor, penalties: Sequence[float]) -> None:
-    if features.ndim != 2 or len(features) != len(labels):
+def _check_draws(draws: Any, count: int) -> None:
+    if not isinstance(draws, Tensor) or draws.dtype != torch.int64 or draws.ndim != 2:
+        what = f"{draws.dtype} {tuple(draws.shape)}" if isinstance(draws, Tensor) else type(draws).__name__
+        raise TypeError(f"Linear probes got draws of {what}; they are a tensor of int64, (draws, photos in each).")
+    if not draws.numel():
+        raise ValueError(f"Linear probes got draws of shape {tuple(draws.shape)}; there must be at least 1 photo.")
+    low, high = draws.aminmax()
+    if low < 0 or high >= count:
         raise ValueError(
-            f"A linear probe got features of shape {tuple(features.shape)} for {len(labels)} labels; it needs one "
-            "vector per label, (N, D). Average a map over its positions: x.mean((2, 3))."
+            f"Linear probes got draws from {low} to {high} of {count} photos; they are rows from 0 to {count - 1}. "
+            "Draw from the same photos as the features."
         )
-    if min(penalties) < 0:
-        raise ValueError(f"A linear probe got penalty={min(penalties)}; it must be 0 or more, for example 0.01.")
+
+
+def _as_penalties(penalties: Any) -> list[float]:
+    found = list(penalties) if isinstance(penalties, Iterable) else []
+    if not found:
+        raise ValueError(f"Linear probes got penalties={penalties!r}; give a list of numbers, such as [0.1].")
+    for penalty in found:
+        if not isinstance(penalty, numbers.Real) or not 0 <= float(penalty) < math.inf:
+            raise ValueError(f"A linear probe got penalty={penalty!r}; it must be 0 or more, for example 0.01.")
+    return [float(penalty) for penalty in found]
+
+
+def _refuse_unseen(labels: Tensor, valid_labels: Tensor) -> None:
+    unseen = valid_labels[~torch.isin(valid_labels, labels)].unique().tolist()
+    if unseen:
+        raise ValueError(
+            f"best_probe() got valid photos with the labels {unseen}, and no training photo has those: each of them "
+            "would count as wrong, whatever the penalty. Train on photos of every class, or leave them out of valid."
+        )
 
 
 def _rotate(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -1,0 +1,96 @@
+"""What training, probes and features refuse at the door, before anything is computed."""
+
+from typing import Any
+
+from torch import Tensor
+
+from transfer_utils.backbones import StagedModel
+from transfer_utils.data import ImageSet
+from transfer_utils.machine import check_size
+from transfer_utils.training.recipes import Recipe
+
+
+def check_input(call: str, photos: Any, size: Any) -> None:
+    """TypeError unless photos are an ImageSet, ValueError unless size is a whole number of pixels."""
+    if not isinstance(photos, ImageSet):
+        raise TypeError(
+            f"{call} got photos of type {type(photos).__name__}; it needs a labelled set: "
+            "ImageSet(images, labels, classes)."
+        )
+    check_size(call, size)
+
+
+def check_training(model: StagedModel, photos: Any, valid: Any, size: Any, recipe: Recipe) -> None:
+    """Refuse a training that cannot go well: TypeError for what are no photos, ValueError for the rest."""
+    _check_gradients(model)
+    check_input("train()", photos, size)
+    check_outputs(model, photos)
+    if recipe.epochs < 1 or len(photos) < 2:
+        raise ValueError(f"train() got {recipe.epochs} epochs and {len(photos)} photos; it needs at least 1 and 2.")
+    if valid is not None:
+        check_input("train()", valid, size)
+        _check_valid(valid, photos.classes)
+
+
+def check_outputs(model: StagedModel, photos: ImageSet) -> None:
+    """ValueError unless the head has an output for every class of the photos."""
+    outputs, classes = getattr(model.head, "out_features", None), len(photos.classes)
+    if outputs != classes:
+        raise ValueError(
+            f"The head has {outputs} outputs and the photos have {classes} classes. Give photos of the classes that "
+            f"it is for, or replace the head: model.new_head({classes})."
+        )
+
+
+def _check_gradients(model: StagedModel) -> None:
+    astray = [name for name in model.frozen if any(p.requires_grad for p in model.get_submodule(name).parameters())]
+    if astray:
+        raise ValueError(
+            f"{astray[0]} is frozen, and yet its parameters want gradients. To train it, freeze(model, None), and "
+            "freeze again what should stay; requires_grad alone does not unfreeze."
+        )
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError("Every stage is frozen, so nothing can train. Freeze through an earlier stage.")
+
+
+def _check_valid(valid: ImageSet, classes: tuple[str, ...]) -> None:
+    """A label means its class only where both sets count the classes alike."""
+    if valid.classes != classes:
+        missing = [name for name in classes if name not in valid.classes]
+        way = f"there are no valid photos of {', '.join(missing)}" if missing else f"take valid.only{_typed(classes)}"
+        raise ValueError(
+            f"The photos have the classes {', '.join(classes)} and the valid photos {', '.join(valid.classes)}. "
+            f"Both need the same ones in the same order, or labels mean different things: {way}."
+        )
+    if not len(valid):
+        raise ValueError("train() got 0 valid photos; it needs at least 1. To train without a look at any: valid=None.")
+
+
+def _typed(classes: tuple[str, ...]) -> str:
+    return f"({', '.join(map(repr, classes))})"
+
+
+def as_features(call: str, features: Any) -> Tensor:
+    """Features as float32 (N, D), which is what other float types become.
+
+    TypeError for what is no tensor; ValueError for other numbers, another shape, and what is not finite.
+    """
+    if not isinstance(features, Tensor):
+        raise TypeError(f"{call} got features of type {type(features).__name__}; it needs a tensor: torch.tensor(...).")
+    if not features.is_floating_point():
+        digits = str(features.dtype).removeprefix("torch.")
+        raise ValueError(f"{call} got {digits} features; it computes with real numbers: features.float().")
+    if features.ndim != 2 or not features.shape[1]:
+        raise ValueError(
+            f"{call} got features of shape {tuple(features.shape)}; it needs one vector per photo, (N, D). Average a "
+            "map over its positions: x.mean((2, 3))."
+        )
+    features = features.float()
+    good = features.isfinite().all(1)
+    if not good.all():
+        raise ValueError(
+            f"{call} got NaN or infinite features in {int((~good).sum())} of {len(good)} rows, the first at "
+            f"{int((~good).nonzero()[0])}. Look for a network that diverged, or keep the rows of "
+            "features.isfinite().all(1), and their labels."
+        )
+    return features
