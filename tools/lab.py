@@ -8,6 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from places import settle
+from transfer_utils import machine
+
 ROOT = Path(__file__).parent.parent
 MINE = ROOT / "my-notebooks"
 
@@ -20,6 +23,10 @@ def copy_missing() -> list[Path]:
 
 
 if __name__ == "__main__":
+    settle()
+    why = machine.trouble(MINE)
+    if why:
+        sys.exit(f"Your copies cannot be kept in {MINE}: {why}. Put the course into a folder that you can write to.")
     for path in copy_missing():
         print(f"copied {path.name} to {MINE.name}/")
     first = min(MINE.glob("*.ipynb"))

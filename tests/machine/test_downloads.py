@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from transfer_utils import backbones, data, machine
 from transfer_utils.data import photos as data_photos
-from transfer_utils.machine import files as machine_files
+from transfer_utils.machine import downloads
 
 TENSORS = {"weight": torch.arange(6.0).view(2, 3), "bias": torch.ones(2)}
 CONTENT = bytes(range(256)) * 40
@@ -81,7 +81,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture(autouse=True)
 def quick_and_direct(monkeypatch) -> None:
     """No pauses between attempts, and no proxy on the way to this machine."""
-    monkeypatch.setattr(machine_files, "PAUSE", 0)
+    monkeypatch.setattr(downloads, "PAUSE", 0)
     monkeypatch.setenv("no_proxy", "*")
 
 
@@ -120,7 +120,9 @@ def gone(serve) -> Callable[[bytes], Server]:
 
 
 def files(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    """All but the locks, which stay after a download that failed."""
+    found = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    return [name for name in found if not (name.startswith(".") and name.endswith(".lock"))]
 
 
 def sha256(content: bytes) -> str:
@@ -148,7 +150,7 @@ def test_progress_is_shown_in_bytes_and_with_the_name(serve, tmp_path, monkeypat
             shown.append((self.desc, self.initial, self.n, self.total))
             super().close()
 
-    monkeypatch.setattr(machine_files, "tqdm", Noted)
+    monkeypatch.setattr(downloads, "tqdm", Noted)
     server = serve(CONTENT)
     server.troubles = [half]
     machine.fetch(server.url, tmp_path / "file.bin", sha256(CONTENT))
@@ -170,11 +172,11 @@ def test_a_connection_that_always_breaks_is_an_error_that_keeps_what_came(serve,
     server.troubles = repeat(half)
     with pytest.raises(RuntimeError, match=r"file\.bin is missing.*the connection broke after 9,920 of 10,240 bytes"):
         machine.fetch(server.url, path, sha256(CONTENT))
-    assert len(server.asked) == machine_files.TRIES
+    assert len(server.asked) == downloads.TRIES
     assert files(tmp_path) == ["file.bin.part"]
     server.troubles = ()
     assert machine.fetch(server.url, path, sha256(CONTENT)).read_bytes() == CONTENT
-    assert server.asked[machine_files.TRIES :] == ["bytes=9920-"]
+    assert server.asked[downloads.TRIES :] == ["bytes=9920-"]
 
 
 def test_a_server_without_ranges_starts_anew(serve, tmp_path):
@@ -194,9 +196,9 @@ def test_an_interrupt_keeps_what_came_and_the_next_call_goes_on_from_there(serve
                 raise KeyboardInterrupt
 
     server, path = serve(CONTENT), tmp_path / "file.bin"
-    monkeypatch.setattr(machine_files, "CHUNK", 1024)
+    monkeypatch.setattr(downloads, "CHUNK", 1024)
     with monkeypatch.context() as patch:
-        patch.setattr(machine_files, "tqdm", Interrupted)
+        patch.setattr(downloads, "tqdm", Interrupted)
         with pytest.raises(KeyboardInterrupt):
             machine.fetch(server.url, path, sha256(CONTENT))
     assert files(tmp_path) == ["file.bin.part"]
@@ -206,7 +208,7 @@ def test_an_interrupt_keeps_what_came_and_the_next_call_goes_on_from_there(serve
     assert server.sent[1] == 10240 - 4096
 
 
-@pytest.mark.parametrize("code", machine_files.AGAIN)
+@pytest.mark.parametrize("code", downloads.AGAIN)
 def test_a_busy_server_is_asked_again(serve, tmp_path, code):
     server = serve(CONTENT)
     server.troubles = [code, code]
@@ -214,7 +216,7 @@ def test_a_busy_server_is_asked_again(serve, tmp_path, code):
     assert server.asked == [None] * 3
 
 
-@pytest.mark.parametrize(("code", "asked"), [(404, 1), (403, 1), (503, machine_files.TRIES)])
+@pytest.mark.parametrize(("code", "asked"), [(404, 1), (403, 1), (503, downloads.TRIES)])
 def test_a_server_that_refuses_is_an_error_with_its_answer(serve, tmp_path, code, asked):
     server = serve(CONTENT)
     server.troubles = repeat(code)
@@ -226,11 +228,11 @@ def test_a_server_that_refuses_is_an_error_with_its_answer(serve, tmp_path, code
 
 def test_attempts_have_pauses_between_them(gone, tmp_path, monkeypatch):
     slept = []
-    monkeypatch.setattr(machine_files, "PAUSE", 2.5)
-    monkeypatch.setattr(machine_files.time, "sleep", slept.append)
+    monkeypatch.setattr(downloads, "PAUSE", 2.5)
+    monkeypatch.setattr(downloads.time, "sleep", slept.append)
     with pytest.raises(RuntimeError, match="could not be downloaded"):
         machine.fetch(gone(CONTENT).url, tmp_path / "file.bin", sha256(CONTENT))
-    assert slept == [0, *[2.5] * (machine_files.TRIES - 1)]
+    assert slept == [0, *[2.5] * (downloads.TRIES - 1)]
 
 
 def test_a_part_that_is_the_whole_file_is_taken(serve, tmp_path):
