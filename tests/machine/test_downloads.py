@@ -1,12 +1,20 @@
 """Files from a server on this machine, which can be told to misbehave."""
 
+import errno
 import hashlib
 import io
+import os
 import pickle
 import re
+import shutil
+import subprocess
+import sys
 import tarfile
 import threading
+import time
+from collections import namedtuple
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import repeat
 from pathlib import Path
@@ -19,7 +27,7 @@ from tqdm import tqdm
 
 from transfer_utils import backbones, data, machine
 from transfer_utils.data import photos as data_photos
-from transfer_utils.machine import downloads
+from transfer_utils.machine import downloads, locks
 
 TENSORS = {"weight": torch.arange(6.0).view(2, 3), "bias": torch.ones(2)}
 CONTENT = bytes(range(256)) * 40
@@ -261,6 +269,131 @@ def test_a_file_with_another_checksum_is_refused_and_not_kept(serve, tmp_path, k
     assert files(tmp_path) == []
 
 
+# --- many at once -------------------------------------------------------------------------------------------------
+
+FETCHES = """
+import sys
+from pathlib import Path
+from transfer_utils import machine
+print(machine.fetch(sys.argv[1], Path(sys.argv[2]), sys.argv[3]).stat().st_size)
+"""
+
+
+def slow(content: bytes) -> bytes:
+    time.sleep(0.3)
+    return content
+
+
+@pytest.fixture(params=["locks", "no locks", "no locks at all"])
+def drive(request, monkeypatch) -> bool:
+    """A drive with locks or without; whether it has some."""
+    error = (
+        NotImplementedError("no flock here") if request.param == "no locks at all" else OSError(errno.ENOLCK, "none")
+    )
+
+    def refuse(*_, **__):
+        raise error
+
+    if request.param != "locks":
+        monkeypatch.setattr(locks.FileLock, "acquire", refuse)
+    return request.param == "locks"
+
+
+@pytest.mark.parametrize("trouble", [None, half, 503, "damaged before", "a part before"])
+def test_threads_that_want_one_file_all_get_it(serve, tmp_path, drive, trouble):
+    server, path = serve(CONTENT), tmp_path / "file.bin"
+    server.troubles = [trouble if trouble in (half, 503) else slow, *repeat(slow, 20)]
+    if trouble == "damaged before":
+        path.write_bytes(CONTENT[:-1])
+    if trouble == "a part before":
+        (tmp_path / "file.bin.part").write_bytes(half(CONTENT))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: machine.fetch(server.url, path, sha256(CONTENT)).read_bytes(), range(4)))
+    assert found == [CONTENT] * 4
+    assert len(server.asked) == (2 if trouble in (half, 503) else 1) or not drive
+    assert [name for name in files(tmp_path) if name != "file.bin.part" or drive] == ["file.bin"]
+
+
+def test_of_two_processes_one_fetches_and_the_other_waits(serve, tmp_path):
+    server = serve(CONTENT)
+    server.troubles = repeat(slow)
+    command = [sys.executable, "-c", FETCHES, server.url, str(tmp_path / "file.bin"), sha256(CONTENT)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.communicate()[0] for process in both] == [f"{len(CONTENT)}\n"] * 2
+    assert server.asked == [None]
+    assert [path.name for path in tmp_path.iterdir()] == ["file.bin"]
+
+
+def test_a_process_that_is_killed_while_it_fetches_leaves_its_part_to_the_next_one(serve, tmp_path):
+    server, path, killed = serve(CONTENT), tmp_path / "file.bin", threading.Event()
+
+    def stuck(rest: bytes) -> bytes:
+        killed.wait(60)
+        return rest
+
+    (tmp_path / "file.bin.part").write_bytes(half(CONTENT))
+    server.troubles = [stuck]
+    with subprocess.Popen([sys.executable, "-c", FETCHES, server.url, str(path), sha256(CONTENT)]) as other:
+        while not server.asked:
+            time.sleep(0.01)
+        other.kill()
+    assert machine.fetch(server.url, path, sha256(CONTENT)).read_bytes() == CONTENT
+    killed.set()
+    assert server.asked == [f"bytes={len(CONTENT) // 2}-"] * 2
+
+
+# --- disks --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
+def test_a_disk_that_refuses_is_an_error_at_once_that_says_what_is_needed(serve, tmp_path, monkeypatch, number):
+    server, path = serve(CONTENT), tmp_path / "file.bin"
+
+    class Full(tqdm):
+        def update(self, count):
+            raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(downloads, "tqdm", Full)
+        with pytest.raises(RuntimeError, match=f"file.bin is missing and cannot be kept in {tmp_path}") as error:
+            machine.fetch(server.url, path, sha256(CONTENT))
+    assert server.asked == [None]
+    assert os.strerror(number) in str(error.value)
+    assert "TRANSFER_UTILS_HOME" in str(error.value)
+    assert number == errno.EROFS or "it needs 10,240 more bytes, and " in str(error.value)
+    assert machine.fetch(server.url, path, sha256(CONTENT)).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("free", "total", "enough"), [(10_239, 1e9, False), (0, 1e9, False), (10_240, 1e9, True), (0, 0, True)]
+)
+def test_what_does_not_fit_is_not_begun(serve, tmp_path, monkeypatch, free, total, enough):
+    server, path = serve(CONTENT), tmp_path / "file.bin"
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: namedtuple("Usage", "total used free")(total, 0, free))
+    if enough:
+        assert machine.fetch(server.url, path, sha256(CONTENT)).read_bytes() == CONTENT
+    else:
+        with pytest.raises(RuntimeError, match=f"it needs 10,240 more bytes, and {free:,} are free there"):
+            machine.fetch(server.url, path, sha256(CONTENT))
+        assert server.asked == [None]
+        assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("way", ["file.bin/", "file.bin.part/", "folder is a file", "/proc/nowhere"])
+def test_something_in_the_way_is_an_error_in_words(serve, tmp_path, way):
+    server, folder = serve(CONTENT), tmp_path
+    if way.endswith("/"):
+        (tmp_path / way).mkdir()
+    elif way == "folder is a file":
+        folder = tmp_path / "file"
+        folder.touch()
+    else:
+        folder = Path(way)
+    with pytest.raises(RuntimeError, match=r"file\.bin is missing and cannot be kept in .*try again\."):
+        machine.fetch(server.url, folder / "file.bin", sha256(CONTENT))
+    assert len(server.asked) <= 1
+
+
 # --- weights ------------------------------------------------------------------------------------------------------
 
 
@@ -465,6 +598,34 @@ def test_a_damaged_part_of_cifar10_is_unpacked_again(cifar10, own_home, damage, 
     damage(own_home / "cifar10" / "cifar-10-batches-py" / lost)
     assert numbers("test") == expected
     assert len(cifar10.asked) == 1
+
+
+def test_threads_that_want_cifar10_unpack_it_once(cifar10, own_home, monkeypatch):
+    unpacked, unpack = [], data_photos._unpack
+    monkeypatch.setattr(data_photos, "_unpack", lambda *paths: (unpacked.append(paths), unpack(*paths)))
+    with ThreadPoolExecutor(4) as pool:
+        sources = list(pool.map(data_photos._downloaded_cifar10, [True, False] * 2))
+    assert [len(source.data) for source in sources] == [3100, 200] * 2
+    assert len(cifar10.asked) == len(unpacked) == 1
+
+
+def test_nobody_reads_cifar10_half_unpacked_even_where_there_are_no_locks(cifar10, own_home, drive):
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(3):
+            (own_home / "cifar10" / "cifar-10-batches-py" / "data_batch_2").unlink(missing_ok=True)
+            sources = list(pool.map(data_photos._downloaded_cifar10, [True] * 4))
+            assert all((source.data == sources[0].data).all() for source in sources)
+    assert files(own_home / "cifar10") == ["cifar-10-batches-py", "cifar-10-python.tar.gz"]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EROFS, "Read-only")])
+def test_cifar10_that_cannot_be_unpacked_is_an_error_in_words(cifar10, own_home, monkeypatch, error):
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr(data_photos.os, "replace", refuse)
+    with pytest.raises(RuntimeError, match=f"Full CIFAR-10 could not be had: .*{error.strerror}"):
+        data.load("cifar10", "train")
 
 
 def test_cifar10_without_a_network_names_the_photos_that_need_none(cifar10, own_home):
