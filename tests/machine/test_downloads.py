@@ -314,6 +314,7 @@ def test_threads_that_want_one_file_all_get_it(serve, tmp_path, drive, trouble):
     assert [name for name in files(tmp_path) if name != "file.bin.part" or drive] == ["file.bin"]
 
 
+@pytest.mark.slow
 def test_of_two_processes_one_fetches_and_the_other_waits(serve, tmp_path):
     server = serve(CONTENT)
     server.troubles = repeat(slow)

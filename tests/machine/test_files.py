@@ -34,6 +34,7 @@ def test_threads_that_write_one_file_leave_the_whole_of_one(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_processes_that_write_one_file_leave_the_whole_of_one(tmp_path):
     path = tmp_path / "file"
     writers = [subprocess.Popen([sys.executable, "-c", WRITES, str(path), letter]) for letter in "ab"]

@@ -245,6 +245,7 @@ def test_threads_that_ask_at_once_get_one_folder_and_one_warning(tmp_path, monke
 # --- other processes ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_processes_started_from_here_share_it_and_only_its_maker_removes_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv(homes.VARIABLE, file_there(tmp_path))
     place = cache_folder()
@@ -258,6 +259,7 @@ def test_processes_started_from_here_share_it_and_only_its_maker_removes_it(tmp_
     assert not place.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wished", ["/dev/null/own", "/dev/null", "~nobody-of-this-name", "\udcff/../dev/null/x"])
 def test_a_process_says_so_once_and_leaves_nothing_behind(tmp_path, wished):
     ran = in_new_process(TRANSFER_UTILS_HOME=wished, TMPDIR=str(tmp_path / "temporary"))
@@ -268,6 +270,7 @@ def test_a_process_says_so_once_and_leaves_nothing_behind(tmp_path, wished):
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not ROOT, reason="needs root, to give it up")
 @pytest.mark.parametrize(
     ("user", "variables", "why"),

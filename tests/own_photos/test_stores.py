@@ -78,6 +78,7 @@ def test_threads_that_store_under_one_name_lose_nothing(tmp_path, monkeypatch, n
     assert stored(tmp_path) == sorted(set(contents))
 
 
+@pytest.mark.slow
 def test_processes_that_store_under_one_name_lose_nothing(tmp_path):
     storing = [subprocess.Popen([sys.executable, "-c", STORES, tmp_path / "mine", letter]) for letter in "aab"]
     assert [process.wait() for process in storing] == [0, 0, 0]
