@@ -603,7 +603,7 @@ def test_a_damaged_part_of_cifar10_is_unpacked_again(cifar10, own_home, damage, 
 
 def test_threads_that_want_cifar10_unpack_it_once(cifar10, own_home, monkeypatch):
     unpacked, unpack = [], data_photos._unpack
-    monkeypatch.setattr(data_photos, "_unpack", lambda *paths: (unpacked.append(paths), unpack(*paths)))
+    monkeypatch.setattr(data_photos, "_unpack", lambda *paths: (unpacked.append(slow(paths)), unpack(*paths)))
     with ThreadPoolExecutor(4) as pool:
         sources = list(pool.map(data_photos._downloaded_cifar10, [True, False] * 2))
     assert [len(source.data) for source in sources] == [3100, 200] * 2
