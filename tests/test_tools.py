@@ -19,7 +19,9 @@ import colab
 import course
 import lab
 import notebooks
-from transfer_utils import data
+import places
+from transfer_utils import data, machine
+from transfer_utils.machine import homes
 
 ROOT = Path(__file__).parent.parent
 
@@ -68,6 +70,82 @@ def test_a_learners_copy_is_never_overwritten(place):
     write_notebook(place / "notebooks" / "01_b.ipynb", "2")
     assert [path.name for path in lab.copy_missing()] == ["01_b.ipynb"]
     assert (place / "my-notebooks" / "00_a.ipynb").read_text() == "my answers"
+
+
+# --- where nothing can be written ---------------------------------------------------------------------------------
+
+UNWRITABLE = ["/dev/null", "/dev/null/below", "~nobody-of-this-name/x", "x" * 300]
+
+
+@pytest.fixture
+def settled(tmp_path, monkeypatch):
+    """Variables that settle() may change, with folders that can be written, all put back at the end."""
+    for variable in ("HOME", "TRANSFER_UTILS_HOME", *places.USUAL):
+        monkeypatch.setenv(variable, str(tmp_path / "usual" / variable))
+    monkeypatch.setattr(homes, "_refused", {})
+    return tmp_path / "usual"
+
+
+def test_what_can_be_written_stays_where_it_is(settled, capsys):
+    before = dict(os.environ)
+    places.settle()
+    assert dict(os.environ) == before
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("unwritable", UNWRITABLE)
+@pytest.mark.parametrize("variable", ["TRANSFER_UTILS_HOME", *places.USUAL])
+def test_what_kernels_cannot_write_goes_to_a_temporary_folder(settled, monkeypatch, capsys, variable, unwritable):
+    monkeypatch.setenv(variable, unwritable)
+    before = dict(os.environ)
+    places.settle()
+    assert {name for name, value in os.environ.items() if before.get(name) != value} == {variable}
+    assert Path(os.environ[variable]).is_relative_to(machine.temporary_folder())
+    said = capsys.readouterr().err
+    assert said.count("Nothing can be kept in") == (
+        variable == "TRANSFER_UTILS_HOME"
+    )  # of the rest nobody wants to know
+
+
+@pytest.mark.parametrize("unwritable", UNWRITABLE)
+def test_without_variables_the_home_decides(settled, monkeypatch, unwritable):
+    for variable in (*places.USUAL, "JUPYTER_DATA_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", unwritable if unwritable.startswith("/") else f"/dev/null/{unwritable}")
+    places.settle()
+    assert all(Path(os.environ[variable]).is_relative_to(machine.temporary_folder()) for variable in places.USUAL)
+    for variable in places.USUAL:
+        monkeypatch.delenv(variable)
+
+
+def test_where_no_home_is_known_kernels_get_one(settled, monkeypatch):
+    def nobody():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(places.Path, "home", nobody)
+    places.settle()
+    assert Path(os.environ["HOME"]) == machine.temporary_folder()
+
+
+@pytest.mark.parametrize("unwritable", [*UNWRITABLE[:2], "/proc/course", "{place}/file/course"])
+def test_a_course_run_needs_no_folder_for_its_copies(place, settled, monkeypatch, capsys, unwritable):
+    (place / "file").touch()
+    monkeypatch.setattr(course, "OUT", Path(unwritable.format(place=place)))
+    monkeypatch.setattr(course.papermill, "execute_notebook", lambda source, target, **_: shutil.copy(source, target))
+    write_notebook(place / "notebooks" / "00_a.ipynb", "1")
+    write_notebook(place / "notebooks" / "01_b.ipynb", "2")
+    assert course.main([]) == 0
+    said = capsys.readouterr()
+    assert said.err.count("The notebooks that we run are not kept: ") == said.err.count("\n") == 1
+    assert re.search(r"01_b +\d+ +no result cell", said.out)
+
+
+@pytest.mark.parametrize("unwritable", [*UNWRITABLE[:2], "/proc/course", "{place}/file"])
+def test_a_learners_copies_are_never_put_where_they_would_be_lost(place, monkeypatch, unwritable):
+    (place / "file").touch()
+    monkeypatch.setattr(lab, "MINE", Path(unwritable.format(place=place)))
+    with pytest.raises(SystemExit, match="Your copies cannot be kept in .* Put the course into a folder that you can"):
+        lab.copy_missing()
 
 
 def test_the_repository_is_named_in_one_place():

@@ -12,6 +12,9 @@ import nbformat
 import papermill
 from papermill.exceptions import PapermillExecutionError
 
+from places import settle
+from transfer_utils import machine
+
 ROOT = Path(__file__).parent.parent
 OUT = ROOT / "build" / "course"
 CELL_TIMEOUT = 600  # seconds
@@ -42,25 +45,37 @@ def explain(name: str, error: Exception) -> str:
     return f"{name} stopped in cell {error.cell_index} (`{first}`): {error.ename}: {error.evalue}"
 
 
-def run(source: Path) -> tuple[float, str]:
-    """Execute one notebook into build/course/; returns seconds and headline. The source stays as it is."""
-    target = OUT / source.name
+def place_for_copies() -> Path:
+    """build/course/, or a temporary folder where that cannot be written, which is then said."""
+    why = machine.trouble(OUT)
+    if not why:
+        return OUT
+    print(f"The notebooks that we run are not kept: nothing can be kept in {OUT}: {why}.", file=sys.stderr)
+    place = machine.temporary_folder() / "course"
+    place.mkdir(exist_ok=True)
+    return place
+
+
+def run(source: Path, place: Path) -> tuple[float, str]:
+    """Execute a copy of one notebook in this folder; returns seconds and headline. The source stays as it is."""
+    target = place / source.name
     started = time.perf_counter()
     papermill.execute_notebook(source, target, cwd=ROOT, execution_timeout=CELL_TIMEOUT, kernel_name="python3")
     return time.perf_counter() - started, headline(target)
 
 
 def main(wanted: list[str]) -> int:
-    OUT.mkdir(parents=True, exist_ok=True)
+    settle()
+    place = place_for_copies()
     sources = [path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if not wanted or path.stem in wanted]
     table: list[tuple[str, str, str]] = []
     for number, source in enumerate(sources, start=1):
         print(f"[{number}/{len(sources)}] {source.stem}", flush=True)
         try:
-            seconds, number_found = run(source)
+            seconds, number_found = run(source, place)
         except Exception as error:
             print(explain(source.stem, error), file=sys.stderr)
-            print(f"What it had done so far is in {OUT / source.name}", file=sys.stderr)
+            print(f"What it had done so far is in {place / source.name}", file=sys.stderr)
             return 1
         table.append((source.stem, f"{seconds:.0f}", number_found))
     print(f"\n{'lesson':<28}{'seconds':>8}   headline number")

@@ -8,18 +8,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+from places import settle
+from transfer_utils import machine
+
 ROOT = Path(__file__).parent.parent
 MINE = ROOT / "my-notebooks"
 
 
 def copy_missing() -> list[Path]:
-    """Copy the lessons that are not in my-notebooks/ yet; returns the new copies."""
-    MINE.mkdir(exist_ok=True)
+    """Copy the lessons that are not in my-notebooks/ yet; returns the new copies. Exits where that cannot be."""
+    why = machine.trouble(MINE)
+    if why:
+        sys.exit(f"Your copies cannot be kept in {MINE}: {why}. Put the course into a folder that you can write to.")
     new = [source for source in sorted((ROOT / "notebooks").glob("*.ipynb")) if not (MINE / source.name).exists()]
     return [Path(shutil.copy(source, MINE / source.name)) for source in new]
 
 
 if __name__ == "__main__":
+    settle()
     for path in copy_missing():
         print(f"copied {path.name} to {MINE.name}/")
     first = min(MINE.glob("*.ipynb"))

@@ -1,5 +1,7 @@
 import importlib.metadata
 import importlib.util
+import os
+import re
 import subprocess
 import sys
 from types import ModuleType
@@ -7,7 +9,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from transfer_utils.machine import doctor
+from transfer_utils.machine import doctor, homes
 
 TOPICS = ["device", "threads", "versions", "photos", "optional", "profile", "files"]
 
@@ -128,8 +130,68 @@ def test_what_is_kept_is_counted_and_the_folder_named(own_home, monkeypatch):
     (own_home / "weights").mkdir(parents=True)
     (own_home / "weights" / "net.pth").write_bytes(bytes(2_600_000))
     assert doctor.findings()["files"].startswith(f"3 MB of downloads, features and models in {own_home}, ")
+    assert doctor.findings()["files"].endswith(" GB free there.")
     monkeypatch.setattr(doctor.Path, "home", lambda: own_home.parent)
     assert f" in ~/{own_home.name}, " in doctor.findings()["files"]
+
+
+def lose(own_home, monkeypatch):
+    """The files are removed by somebody else after they were listed."""
+    walk = os.walk(own_home)
+    listed = [(place, folders, [*names, "gone"]) for place, folders, names in walk]
+    monkeypatch.setattr(doctor.os, "walk", lambda _: listed)
+
+
+def lock_up(own_home, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    (own_home / "secret").touch()
+    monkeypatch.setattr(doctor.os.path, "getsize", refuse)
+
+
+def forget_home(own_home, monkeypatch):
+    def nobody():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(doctor.Path, "home", nobody)
+
+
+def link_to_nowhere(own_home, monkeypatch):
+    (own_home / "link").symlink_to(own_home / "nowhere")
+    (own_home / "circle").symlink_to(own_home)
+
+
+@pytest.mark.parametrize("trouble", [lose, lock_up, forget_home, link_to_nowhere])
+def test_counting_never_fails(own_home, monkeypatch, trouble):
+    own_home.mkdir()
+    trouble(own_home, monkeypatch)
+    assert re.fullmatch(rf"0 MB of downloads, features and models in {own_home}, .* free there\.", doctor._files())
+
+
+@pytest.mark.parametrize("error", [OSError(38, "Function not implemented"), PermissionError(13, "Permission denied")])
+@pytest.mark.parametrize("silent", ["disk_usage", "everything"])
+def test_a_disk_that_does_not_answer_is_no_failure(own_home, monkeypatch, error, silent):
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr(doctor.shutil, "disk_usage", refuse)
+    if silent == "everything":
+        monkeypatch.setattr(doctor, "cache_folder", refuse)
+    assert error.strerror in doctor.findings()["files"]
+
+
+@pytest.mark.parametrize("wished", ["/dev/null", "/dev/null/below", "~nobody-of-this-name/own", "x" * 300])
+def test_a_folder_that_cannot_be_written_is_named_with_what_happens_instead(tmp_path, monkeypatch, wished):
+    monkeypatch.setattr(homes, "_refused", {})
+    monkeypatch.setenv("TRANSFER_UTILS_HOME", wished)
+    words = doctor.findings()["files"]
+    assert words.startswith(f"0 MB of downloads, features and models in {homes.temporary_folder()}, ")
+    assert "That is a temporary folder, which is removed when the run ends. " in words
+    assert f"Nothing can be kept in {wished!r}: " in words
+    assert "To keep them, set TRANSFER_UTILS_HOME" in words
+    monkeypatch.setattr(homes, "_refused", {})  # as in a process that was started from here
+    assert "That is a temporary folder, which is removed when the run ends. To keep them" in doctor.findings()["files"]
 
 
 def test_from_a_terminal_each_topic_is_printed(own_home):

@@ -1,12 +1,20 @@
 """Files from a server on this machine, which can be told to misbehave."""
 
+import errno
 import hashlib
 import io
+import os
 import pickle
 import re
+import shutil
+import subprocess
+import sys
 import tarfile
 import threading
+import time
+from collections import namedtuple
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import repeat
 from pathlib import Path
@@ -19,7 +27,7 @@ from tqdm import tqdm
 
 from transfer_utils import backbones, data, machine
 from transfer_utils.data import photos as data_photos
-from transfer_utils.machine import files as machine_files
+from transfer_utils.machine import downloads, locks
 
 TENSORS = {"weight": torch.arange(6.0).view(2, 3), "bias": torch.ones(2)}
 CONTENT = bytes(range(256)) * 40
@@ -81,7 +89,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture(autouse=True)
 def quick_and_direct(monkeypatch) -> None:
     """No pauses between attempts, and no proxy on the way to this machine."""
-    monkeypatch.setattr(machine_files, "PAUSE", 0)
+    monkeypatch.setattr(downloads, "PAUSE", 0)
     monkeypatch.setenv("no_proxy", "*")
 
 
@@ -120,7 +128,9 @@ def gone(serve) -> Callable[[bytes], Server]:
 
 
 def files(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    """All but the locks, which stay after a download that failed."""
+    found = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    return [name for name in found if not (name.startswith(".") and name.endswith(".lock"))]
 
 
 def sha256(content: bytes) -> str:
@@ -148,7 +158,7 @@ def test_progress_is_shown_in_bytes_and_with_the_name(serve, tmp_path, monkeypat
             shown.append((self.desc, self.initial, self.n, self.total))
             super().close()
 
-    monkeypatch.setattr(machine_files, "tqdm", Noted)
+    monkeypatch.setattr(downloads, "tqdm", Noted)
     server = serve(CONTENT)
     server.troubles = [half]
     machine.fetch(server.url, tmp_path / "file.bin", sha256(CONTENT))
@@ -170,11 +180,11 @@ def test_a_connection_that_always_breaks_is_an_error_that_keeps_what_came(serve,
     server.troubles = repeat(half)
     with pytest.raises(RuntimeError, match=r"file\.bin is missing.*the connection broke after 9,920 of 10,240 bytes"):
         machine.fetch(server.url, path, sha256(CONTENT))
-    assert len(server.asked) == machine_files.TRIES
+    assert len(server.asked) == downloads.TRIES
     assert files(tmp_path) == ["file.bin.part"]
     server.troubles = ()
     assert machine.fetch(server.url, path, sha256(CONTENT)).read_bytes() == CONTENT
-    assert server.asked[machine_files.TRIES :] == ["bytes=9920-"]
+    assert server.asked[downloads.TRIES :] == ["bytes=9920-"]
 
 
 def test_a_server_without_ranges_starts_anew(serve, tmp_path):
@@ -194,9 +204,9 @@ def test_an_interrupt_keeps_what_came_and_the_next_call_goes_on_from_there(serve
                 raise KeyboardInterrupt
 
     server, path = serve(CONTENT), tmp_path / "file.bin"
-    monkeypatch.setattr(machine_files, "CHUNK", 1024)
+    monkeypatch.setattr(downloads, "CHUNK", 1024)
     with monkeypatch.context() as patch:
-        patch.setattr(machine_files, "tqdm", Interrupted)
+        patch.setattr(downloads, "tqdm", Interrupted)
         with pytest.raises(KeyboardInterrupt):
             machine.fetch(server.url, path, sha256(CONTENT))
     assert files(tmp_path) == ["file.bin.part"]
@@ -206,7 +216,7 @@ def test_an_interrupt_keeps_what_came_and_the_next_call_goes_on_from_there(serve
     assert server.sent[1] == 10240 - 4096
 
 
-@pytest.mark.parametrize("code", machine_files.AGAIN)
+@pytest.mark.parametrize("code", downloads.AGAIN)
 def test_a_busy_server_is_asked_again(serve, tmp_path, code):
     server = serve(CONTENT)
     server.troubles = [code, code]
@@ -214,7 +224,7 @@ def test_a_busy_server_is_asked_again(serve, tmp_path, code):
     assert server.asked == [None] * 3
 
 
-@pytest.mark.parametrize(("code", "asked"), [(404, 1), (403, 1), (503, machine_files.TRIES)])
+@pytest.mark.parametrize(("code", "asked"), [(404, 1), (403, 1), (503, downloads.TRIES)])
 def test_a_server_that_refuses_is_an_error_with_its_answer(serve, tmp_path, code, asked):
     server = serve(CONTENT)
     server.troubles = repeat(code)
@@ -226,11 +236,11 @@ def test_a_server_that_refuses_is_an_error_with_its_answer(serve, tmp_path, code
 
 def test_attempts_have_pauses_between_them(gone, tmp_path, monkeypatch):
     slept = []
-    monkeypatch.setattr(machine_files, "PAUSE", 2.5)
-    monkeypatch.setattr(machine_files.time, "sleep", slept.append)
+    monkeypatch.setattr(downloads, "PAUSE", 2.5)
+    monkeypatch.setattr(downloads.time, "sleep", slept.append)
     with pytest.raises(RuntimeError, match="could not be downloaded"):
         machine.fetch(gone(CONTENT).url, tmp_path / "file.bin", sha256(CONTENT))
-    assert slept == [0, *[2.5] * (machine_files.TRIES - 1)]
+    assert slept == [0, *[2.5] * (downloads.TRIES - 1)]
 
 
 def test_a_part_that_is_the_whole_file_is_taken(serve, tmp_path):
@@ -257,6 +267,132 @@ def test_a_file_with_another_checksum_is_refused_and_not_kept(serve, tmp_path, k
         machine.fetch(server.url, tmp_path / "file.bin", digest)
     assert server.asked == [None]  # it would only be sent again
     assert files(tmp_path) == []
+
+
+# --- many at once -------------------------------------------------------------------------------------------------
+
+FETCHES = """
+import sys
+from pathlib import Path
+from transfer_utils import machine
+print(machine.fetch(sys.argv[1], Path(sys.argv[2]), sys.argv[3]).stat().st_size)
+"""
+
+
+def slow(content: bytes) -> bytes:
+    time.sleep(0.3)
+    return content
+
+
+@pytest.fixture(params=["locks", "no locks", "no locks at all"])
+def drive(request, monkeypatch) -> bool:
+    """A drive with locks or without; whether it has some."""
+    error = (
+        NotImplementedError("no flock here") if request.param == "no locks at all" else OSError(errno.ENOLCK, "none")
+    )
+
+    def refuse(*_, **__):
+        raise error
+
+    if request.param != "locks":
+        monkeypatch.setattr(locks.FileLock, "acquire", refuse)
+    return request.param == "locks"
+
+
+@pytest.mark.parametrize("trouble", [None, half, 503, "damaged before", "a part before"])
+def test_threads_that_want_one_file_all_get_it(serve, tmp_path, drive, trouble):
+    server, path = serve(CONTENT), tmp_path / "file.bin"
+    server.troubles = [trouble if trouble in (half, 503) else slow, *repeat(slow, 20)]
+    if trouble == "damaged before":
+        path.write_bytes(CONTENT[:-1])
+    if trouble == "a part before":
+        (tmp_path / "file.bin.part").write_bytes(half(CONTENT))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: machine.fetch(server.url, path, sha256(CONTENT)).read_bytes(), range(4)))
+    assert found == [CONTENT] * 4
+    assert len(server.asked) == (2 if trouble in (half, 503) else 1) or not drive
+    assert [name for name in files(tmp_path) if name != "file.bin.part" or drive] == ["file.bin"]
+
+
+@pytest.mark.slow
+def test_of_two_processes_one_fetches_and_the_other_waits(serve, tmp_path):
+    server = serve(CONTENT)
+    server.troubles = repeat(slow)
+    command = [sys.executable, "-c", FETCHES, server.url, str(tmp_path / "file.bin"), sha256(CONTENT)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.communicate()[0] for process in both] == [f"{len(CONTENT)}\n"] * 2
+    assert server.asked == [None]
+    assert [path.name for path in tmp_path.iterdir()] == ["file.bin"]
+
+
+def test_a_process_that_is_killed_while_it_fetches_leaves_its_part_to_the_next_one(serve, tmp_path):
+    server, path, killed = serve(CONTENT), tmp_path / "file.bin", threading.Event()
+
+    def stuck(rest: bytes) -> bytes:
+        killed.wait(60)
+        return rest
+
+    (tmp_path / "file.bin.part").write_bytes(half(CONTENT))
+    server.troubles = [stuck]
+    with subprocess.Popen([sys.executable, "-c", FETCHES, server.url, str(path), sha256(CONTENT)]) as other:
+        while not server.asked:
+            time.sleep(0.01)
+        other.kill()
+    assert machine.fetch(server.url, path, sha256(CONTENT)).read_bytes() == CONTENT
+    killed.set()
+    assert server.asked == [f"bytes={len(CONTENT) // 2}-"] * 2
+
+
+# --- disks --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
+def test_a_disk_that_refuses_is_an_error_at_once_that_says_what_is_needed(serve, tmp_path, monkeypatch, number):
+    server, path = serve(CONTENT), tmp_path / "file.bin"
+
+    class Full(tqdm):
+        def update(self, count):
+            raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(downloads, "tqdm", Full)
+        with pytest.raises(RuntimeError, match=f"file.bin is missing and cannot be kept in {tmp_path}") as error:
+            machine.fetch(server.url, path, sha256(CONTENT))
+    assert server.asked == [None]
+    assert os.strerror(number) in str(error.value)
+    assert "TRANSFER_UTILS_HOME" in str(error.value)
+    assert number == errno.EROFS or "it needs 10,240 more bytes, and " in str(error.value)
+    assert machine.fetch(server.url, path, sha256(CONTENT)).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("free", "total", "enough"), [(10_239, 1e9, False), (0, 1e9, False), (10_240, 1e9, True), (0, 0, True)]
+)
+def test_what_does_not_fit_is_not_begun(serve, tmp_path, monkeypatch, free, total, enough):
+    server, path = serve(CONTENT), tmp_path / "file.bin"
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: namedtuple("Usage", "total used free")(total, 0, free))
+    if enough:
+        assert machine.fetch(server.url, path, sha256(CONTENT)).read_bytes() == CONTENT
+    else:
+        with pytest.raises(RuntimeError, match=f"it needs 10,240 more bytes, and {free:,} are free there"):
+            machine.fetch(server.url, path, sha256(CONTENT))
+        assert server.asked == [None]
+        assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("way", ["file.bin/", "file.bin.part/", "folder is a file", "/proc/nowhere"])
+def test_something_in_the_way_is_an_error_in_words(serve, tmp_path, way):
+    server, folder = serve(CONTENT), tmp_path
+    if way.endswith("/"):
+        (tmp_path / way).mkdir()
+    elif way == "folder is a file":
+        folder = tmp_path / "file"
+        folder.touch()
+    else:
+        folder = Path(way)
+    with pytest.raises(RuntimeError, match=r"file\.bin is missing and cannot be kept in .*try again\."):
+        machine.fetch(server.url, folder / "file.bin", sha256(CONTENT))
+    assert len(server.asked) <= 1
 
 
 # --- weights ------------------------------------------------------------------------------------------------------
@@ -463,6 +599,34 @@ def test_a_damaged_part_of_cifar10_is_unpacked_again(cifar10, own_home, damage, 
     damage(own_home / "cifar10" / "cifar-10-batches-py" / lost)
     assert numbers("test") == expected
     assert len(cifar10.asked) == 1
+
+
+def test_threads_that_want_cifar10_unpack_it_once(cifar10, own_home, monkeypatch):
+    unpacked, unpack = [], data_photos._unpack
+    monkeypatch.setattr(data_photos, "_unpack", lambda *paths: (unpacked.append(slow(paths)), unpack(*paths)))
+    with ThreadPoolExecutor(4) as pool:
+        sources = list(pool.map(data_photos._downloaded_cifar10, [True, False] * 2))
+    assert [len(source.data) for source in sources] == [3100, 200] * 2
+    assert len(cifar10.asked) == len(unpacked) == 1
+
+
+def test_nobody_reads_cifar10_half_unpacked_even_where_there_are_no_locks(cifar10, own_home, drive):
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(3):
+            (own_home / "cifar10" / "cifar-10-batches-py" / "data_batch_2").unlink(missing_ok=True)
+            sources = list(pool.map(data_photos._downloaded_cifar10, [True] * 4))
+            assert all((source.data == sources[0].data).all() for source in sources)
+    assert files(own_home / "cifar10") == ["cifar-10-batches-py", "cifar-10-python.tar.gz"]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EROFS, "Read-only")])
+def test_cifar10_that_cannot_be_unpacked_is_an_error_in_words(cifar10, own_home, monkeypatch, error):
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr(data_photos.os, "replace", refuse)
+    with pytest.raises(RuntimeError, match=f"Full CIFAR-10 could not be had: .*{error.strerror}"):
+        data.load("cifar10", "train")
 
 
 def test_cifar10_without_a_network_names_the_photos_that_need_none(cifar10, own_home):

@@ -8,6 +8,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -409,3 +410,50 @@ def test_what_a_killed_process_left_does_not_stand_in_the_way(tmp_path):
     (tmp_path / f".model.new{os.getpid()}").mkdir()
     own_photos.save(tmp_path / "model", small_classifier(SMALL)[0])
     own_photos.load(tmp_path / "model")
+
+
+# --- many at once -------------------------------------------------------------------------------------------------
+
+SAVES = """
+import sys, torch
+torch.set_num_threads(1)
+from small_classifiers import small_classifier
+from dataclasses import replace
+from transfer_utils import own_photos
+classifier = replace(small_classifier("course_resnet/both")[0], card=f"# {sys.argv[2]}")
+for _ in range(10):
+    own_photos.save(sys.argv[1], classifier)
+"""
+
+
+def test_threads_that_save_in_one_place_leave_one_whole_model(tmp_path):
+    """And whoever loads meanwhile gets a whole one."""
+    classifier, _ = small_classifier(SMALL)
+    cards = [f"# {number}" for number in range(4)]
+    own_photos.save(tmp_path / "model", replace(classifier, card=cards[0]))
+    with ThreadPoolExecutor(4) as pool:
+        saving = [pool.submit(own_photos.save, tmp_path / "model", replace(classifier, card=c)) for c in cards * 3]
+        while not all(done.done() for done in saving):
+            assert own_photos.load(tmp_path / "model").card in cards
+    assert [done.result() for done in saving] == [tmp_path / "model"] * 12
+    assert own_photos.load(tmp_path / "model").card in cards
+    assert os.listdir(tmp_path) == ["model"]
+
+
+@pytest.mark.slow
+def test_processes_that_save_in_one_place_leave_one_whole_model(tmp_path):
+    saving = [subprocess.Popen([sys.executable, "-c", SAVES, tmp_path / "new" / "model", name]) for name in "ab"]
+    assert [process.wait() for process in saving] == [0, 0]
+    assert own_photos.load(tmp_path / "new" / "model").card in ("# a", "# b")
+    assert os.listdir(tmp_path / "new") == ["model"]
+
+
+@pytest.mark.parametrize("path", ["~nobody-of-this-name/model", "~nobody-of-this-name", "~/model", Path("~/a/model")])
+def test_a_home_of_nobody_is_an_error_in_words(tmp_path, monkeypatch, path):
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as where no home is known
+    monkeypatch.chdir(tmp_path)
+    classifier, _ = small_classifier(SMALL)
+    for use in (check_place, own_photos.load, lambda path: own_photos.save(path, classifier)):
+        with pytest.raises(ValueError, match=r"nobody knows what ~ stands for here\. Give the path without it"):
+            use(path)
+    assert list(tmp_path.iterdir()) == []

@@ -1,8 +1,12 @@
 import io
 import os
 import re
+import subprocess
+import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
+import filelock
 import pytest
 from photo_pieces import checksums, png
 
@@ -45,6 +49,41 @@ def test_store_does_not_follow_a_link_out(tmp_path):
     with pytest.raises(ValueError, match="is a link that leads out of"):
         store(tmp_path / "root", "cat", "a.jpg", b"x")
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+STORES = """
+import sys
+from transfer_utils.own_photos import store
+for number in range(20):
+    store(sys.argv[1], "cat", f"{number}.jpg", sys.argv[2].encode() * 10_000)
+"""
+
+
+def stored(folder) -> list[bytes]:
+    return sorted(path.read_bytes() for path in (folder / "cat").iterdir())
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "ä.jpg", "a", "x" * 300 + ".jpg"])
+@pytest.mark.parametrize("locks", [True, False], ids=["locks", "no locks"])
+def test_threads_that_store_under_one_name_lose_nothing(tmp_path, monkeypatch, name, locks):
+    def refuse(*_, **__):
+        raise OSError(37, "No locks available")
+
+    if not locks:
+        monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    contents = [bytes([number // 2]) * 50_000 for number in range(16)]  # each of them twice
+    with ThreadPoolExecutor(8) as pool:
+        paths = list(pool.map(lambda content: store(tmp_path, "cat", name, content), contents))
+    assert [path.read_bytes() for path in paths] == contents
+    assert stored(tmp_path) == sorted(set(contents))
+
+
+@pytest.mark.slow
+def test_processes_that_store_under_one_name_lose_nothing(tmp_path):
+    storing = [subprocess.Popen([sys.executable, "-c", STORES, tmp_path / "mine", letter]) for letter in "aab"]
+    assert [process.wait() for process in storing] == [0, 0, 0]
+    assert stored(tmp_path / "mine") == [b"a" * 10_000] * 20 + [b"b" * 10_000] * 20
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
 def test_sample_is_written_once(tmp_path):

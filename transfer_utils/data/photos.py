@@ -1,12 +1,16 @@
 """Photographs as plain tensors: load a split, pick classes, draw a few per class."""
 
+import contextlib
 import copy
 import csv
 import io
+import os
+import tempfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -208,10 +212,28 @@ def _downloaded_cifar10(train: bool) -> Any:
 
     folder = cache_folder() / "cifar10"
     try:
-        return Source(folder, train)
-    except RuntimeError:  # not there, or damaged
-        machine.fetch(Source.url, folder / Source.filename, f"md5:{Source.tgz_md5}")
-        return Source(folder, train, download=True)  # finds the archive, and only unpacks it
+        with contextlib.suppress(RuntimeError):  # not there, or damaged
+            return Source(folder, train)
+        archive = machine.fetch(Source.url, folder / Source.filename, f"md5:{Source.tgz_md5}")
+        with machine.alone(folder):
+            with contextlib.suppress(RuntimeError):
+                return Source(folder, train)  # somebody else has unpacked it meanwhile
+            _unpack(archive, folder)
+            return Source(folder, train)
+    except OSError as error:
+        raise RuntimeError(f"{folder} cannot be used: {error.strerror or error}.") from error
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """Put every file of the archive in its place at one stroke, so that nobody reads one that is half written."""
+    from torchvision.datasets.utils import extract_archive
+
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".tmp") as place:
+        extract_archive(archive, place)
+        for file in (path for path in Path(place).rglob("*") if path.is_file()):
+            target = folder / file.relative_to(place)
+            target.parent.mkdir(exist_ok=True)
+            os.replace(file, target)
 
 
 def source_photos(name: str) -> ImageSet:

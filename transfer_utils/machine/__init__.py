@@ -13,23 +13,18 @@ from transfer_utils.machine.device import (
     use_threads,
 )
 from transfer_utils.machine.doctor import check
+from transfer_utils.machine.downloads import download_weights, fetch
 from transfer_utils.machine.draws import Seed, draws_from, generator
 from transfer_utils.machine.errors import unknown
-from transfer_utils.machine.files import (
-    cache_folder,
-    download_weights,
-    fetch,
-    read_shipped,
-    shipped_folder,
-    use_home,
-    write_atomically,
-    write_checksums,
-)
+from transfer_utils.machine.files import read_shipped, shipped_folder, write_atomically, write_checksums
+from transfer_utils.machine.homes import cache_folder, temporary_folder, trouble, use_home
+from transfer_utils.machine.locks import alone
 from transfer_utils.machine.memory import in_parts, nothing_kept, on_device
 from transfer_utils.machine.tensors import check_labels, check_photos, check_size, is_whole
 
 __all__ = [
     "Seed",
+    "alone",
     "autocast",
     "best_device",
     "best_profile",
@@ -54,6 +49,8 @@ __all__ = [
     "read_shipped",
     "send",
     "shipped_folder",
+    "temporary_folder",
+    "trouble",
     "unknown",
     "use_home",
     "use_threads",

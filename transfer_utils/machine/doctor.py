@@ -3,8 +3,10 @@
 usage: python -m transfer_utils doctor
 """
 
+import contextlib
 import importlib.metadata
 import importlib.util
+import os
 import platform
 import shutil
 import sys
@@ -16,7 +18,7 @@ import torch
 
 from transfer_utils.machine import device, files
 from transfer_utils.machine.device import best_profile
-from transfer_utils.machine.files import cache_folder
+from transfer_utils.machine.homes import cache_folder, why_temporary
 
 SHOWN = ("torch", "torchvision", "timm", "numpy", "ipywidgets", "anywidget")
 EXTRAS = {  # what some cells can use, and the extra of transfer_utils that brings it
@@ -52,7 +54,7 @@ def findings() -> dict[str, str]:
         "photos": _photos(),
         "optional": _missing(in_colab) or "nothing is missing.",
         "profile": f"'auto' is '{profile}' here: {COSTS[profile]}",
-        "files": _files(cache_folder()),
+        "files": _files(),
     }
     return {**words, "Colab": _colab(found.type)} if in_colab else words
 
@@ -96,12 +98,36 @@ def _missing(in_colab: bool) -> str:
     return "; ".join(lacks) + "; every lesson runs without." * bool(lacks)
 
 
-def _files(folder: Path) -> str:
-    kept = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    near = next(place for place in (folder, *folder.parents) if place.exists())
-    shown = Path("~") / folder.relative_to(Path.home()) if folder.is_relative_to(Path.home()) else folder
-    free = shutil.disk_usage(near).free / 1e9
-    return f"{kept / 1e6:,.0f} MB of downloads, features and models in {shown}, {free:,.0f} GB free there."
+def _files() -> str:
+    try:
+        folder = cache_folder()
+    except OSError as error:
+        return str(error)
+    where = f"{_kept(folder) / 1e6:,.0f} MB of downloads, features and models in {_shown(folder)}, {_free(folder)}"
+    return f"{where} {why_temporary(folder)}".rstrip()
+
+
+def _free(folder: Path) -> str:
+    try:
+        return f"{shutil.disk_usage(folder).free / 1e9:,.1f} GB free there."
+    except OSError as error:  # some network drives do not say
+        return f"and nobody knows how much is free there: {error.strerror or error}."
+
+
+def _kept(folder: Path) -> int:
+    """The bytes of all files in a folder, but for those that vanish, or cannot be looked at, while we count."""
+    sizes = []
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                sizes.append(os.path.getsize(os.path.join(place, name)))
+    return sum(sizes)
+
+
+def _shown(folder: Path) -> Path:
+    with contextlib.suppress(RuntimeError, ValueError):  # nobody's home is known, or the folder lies elsewhere
+        return Path("~") / folder.relative_to(Path.home())
+    return folder
 
 
 def _colab(kind: str) -> str:

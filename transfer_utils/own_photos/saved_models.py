@@ -15,7 +15,7 @@ from safetensors.torch import load as parse
 from safetensors.torch import save as serialise
 from torch import Tensor
 
-from transfer_utils import backbones
+from transfer_utils import backbones, machine
 from transfer_utils.backbones import StagedModel
 from transfer_utils.own_photos.classifiers import Classifier
 from transfer_utils.own_photos.folders import SIZES
@@ -29,9 +29,15 @@ AGAIN = "Copy the whole folder anew, or train and save again."
 def save(path: str | Path, classifier: Classifier) -> Path:
     """Write the folder in one step: network, known features, classes, preprocessing, card, checksums.
 
-    A model that was saved there before is replaced. ValueError for a place where that cannot be done.
+    A model that was saved there before is replaced. Of several threads or processes that save there at once, the last
+    one stays. ValueError for a place where that cannot be done.
     """
-    target = check_place(path)
+    with machine.alone(_expanded(path)):
+        return _replace(check_place(path), classifier)
+
+
+def _replace(target: Path, classifier: Classifier) -> Path:
+    """Write the folder beside its place, and exchange the two. A failure leaves what was there."""
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     old = fresh.with_name(f"{fresh.name}.old")
@@ -56,7 +62,7 @@ def check_place(path: str | Path) -> Path:
 
     ValueError for any other place.
     """
-    target = Path(path).expanduser().resolve()
+    target = _expanded(path).resolve()
     existing = next(place for place in (target, *target.parents) if place.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK) or target == Path.cwd():
         raise ValueError(f"A model cannot be saved as the folder {target}. Give a new folder at a place of your own.")
@@ -69,14 +75,23 @@ def check_place(path: str | Path) -> Path:
     return target
 
 
+def _expanded(path: str | Path) -> Path:
+    """The path with ~ written out. ValueError for the ~ of somebody who has no home on this computer."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"In {str(path)!r}, nobody knows what ~ stands for here. Give the path without it.") from error
+
+
 def load(path: str | Path) -> Classifier:
     """The classifier in a folder, after comparing every file with its checksum.
 
     FileNotFoundError for no such folder; ValueError for a file that is missing, damaged or from another model.
     """
-    folder = Path(path).expanduser()
-    sums = _sums(folder)
-    contents = {name: _checked(folder, name, sums) for name in CHECKED}
+    folder = _expanded(path)
+    with machine.alone(folder):  # not while it is exchanged for another model
+        sums = _sums(folder)
+        contents = {name: _checked(folder, name, sums) for name in CHECKED}
     try:
         weights, known = parse(contents[NETWORK]), parse(contents[MEMORY])["known"]
         return _classifier(json.loads(contents[SETTINGS]), weights, known, contents[CARD].decode())

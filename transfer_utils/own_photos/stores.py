@@ -6,6 +6,7 @@ import threading
 from itertools import chain, count
 from pathlib import Path
 
+from transfer_utils import machine
 from transfer_utils.machine import write_atomically
 from transfer_utils.own_photos import zips
 from transfer_utils.own_photos.decode import safe_name
@@ -17,8 +18,9 @@ _STORING = threading.Lock()
 def store(folder: str | Path, class_name: str, file_name: str, content: bytes) -> Path:
     """Keep one file as folder/class_name/file_name, under safe names, and return its path.
 
-    An equal file that is there already stays alone; a different one gets a neighbour: name-2.jpg. Raises ValueError
-    for an empty class name, or a class folder that leads out of the folder.
+    An equal file that is there already stays alone; a different one gets a neighbour: name-2.jpg, also when another
+    thread or process stores it at the same moment. Raises ValueError for an empty class name, or a class folder that
+    leads out of the folder.
     """
     root = Path(os.path.expanduser(folder))
     safe_class, safe_file = safe_name(class_name), safe_name(file_name) or "photo"
@@ -28,7 +30,7 @@ def store(folder: str | Path, class_name: str, file_name: str, content: bytes) -
     if not place.resolve().is_relative_to(root.resolve()):
         raise ValueError(f"The class folder {str(place)!r} is a link that leads out of {str(root)!r}. Remove the link.")
     place.mkdir(parents=True, exist_ok=True)
-    with _STORING:
+    with _STORING, machine.alone(place):  # threads also where a computer has no locks for files
         path = _free_or_equal(place / safe_file, content)
         if not path.is_file():
             write_atomically(path, content)
