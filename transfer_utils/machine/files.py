@@ -5,6 +5,7 @@ import http.client
 import os
 import re
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -180,7 +181,7 @@ def use_home(folder: str | Path) -> Path:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that a reader, or a crash, sees all of it or none of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")  # one for each writer
     try:
         with open(temporary, "wb") as file:
             file.write(content)
