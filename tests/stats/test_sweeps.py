@@ -624,3 +624,8 @@ def test_ray_gives_the_same_rows_from_other_processes(tmp_path, local_ray):
     assert failures(ray)["error"].tolist() == ["ValueError: three, on purpose"]
     pd.testing.assert_frame_equal(again[again["number"] != 3], ray[ray["number"] != 3])
     assert ray["peak_mb"].between(50, 8000).all()
+    how = [{"how": how, "log": str(tmp_path / "log")} for how in ("a", "killed", "b")]
+    died = sweep(tmp_path / "died.csv", stub_jobs.die, how, workers=2, backend="ray")
+    assert failures(died)["how"].tolist() == ["killed"]
+    assert failures(died)["error"].item().startswith("WorkerCrashedError: ")
+    assert died["test"].count() == 2

@@ -95,7 +95,8 @@ def on_ray(packed: bytes, jobs: list[Row], workers: int) -> Runs:
     running: dict[Any, Row] = {}
     while left or running:
         while left and len(running) < workers:
-            running[remote.remote(packed, left[0])] = left.popleft()
+            job = left.popleft()
+            running[remote.remote(packed, job)] = job
         (ended,), _ = ray.wait(list(running))
         job = running.pop(ended)
         try:
