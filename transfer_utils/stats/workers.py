@@ -58,7 +58,7 @@ def _until_one_dies(packed: bytes, left: deque[Row], running: dict[Future, Row],
     with _pool(workers) as pool:
         while left or running:
             while left and len(running) < workers:
-                running[pool.submit(run, packed, left[0])] = left[0]
+                running[_begin(pool, packed, left[0])] = left[0]
                 left.popleft()
             ended = wait(running, return_when=FIRST_COMPLETED).done
             for future in sorted(ended, key=lambda future: future.exception() is not None):
@@ -67,10 +67,18 @@ def _until_one_dies(packed: bytes, left: deque[Row], running: dict[Future, Row],
                 yield rows
 
 
+def _begin(pool: ProcessPoolExecutor, packed: bytes, job: Row) -> Future:
+    future = pool.submit(run, packed, job)
+    # Shut down before it has taken a run over, loky's thread ends with a KeyError, and its processes go on.
+    while not (future.running() or future.done()):
+        time.sleep(0.001)
+    return future
+
+
 def _alone(packed: bytes, job: Row) -> list[Row]:
     try:
         with _pool(1) as pool:
-            return pool.submit(run, packed, job).result()
+            return _begin(pool, packed, job).result()
     except BrokenProcessPool as error:
         return failed(job, error)
 
