@@ -5,18 +5,28 @@ build/checkpoints/: in the stored rows, draw i of the photos goes with pretraini
 accuracy within a point or two, not the same bytes: the order of floating-point sums differs between processors.
 """
 
+from pathlib import Path
+
 from joblib import Parallel, delayed
 
 from runs.pretraining import pretrain
 from transfer_utils import data, machine
-from transfer_utils.backbones import checkpoint_folder
+from transfer_utils.backbones import checkpoint_card, checkpoint_folder
 from transfer_utils.stats import SEEDS
+
+
+def is_made(path: Path) -> bool:
+    """Whether a whole checkpoint with its card is there."""
+    try:
+        checkpoint_card(path)
+    except (FileNotFoundError, ValueError):
+        return False
+    return True
 
 
 def main() -> None:
     jobs = [(name, seed) for seed in SEEDS for name in data.SOURCES]
-    # The card is written last: where it is, the weights are too.
-    missing = [(name, seed) for name, seed in jobs if not (checkpoint_folder(seed) / f"{name}.json").is_file()]
+    missing = [(name, seed) for name, seed in jobs if not is_made(checkpoint_folder(seed) / name)]
     runs = (delayed(pretrain)(name, seed, checkpoint_folder(seed)) for name, seed in missing)
     for line in Parallel(n_jobs=2, return_as="generator_unordered")(runs):
         print(line, flush=True)

@@ -1,6 +1,9 @@
 """Functions that worker processes can import: tests/ is on their path (see conftest.py)."""
 
+import ctypes
+import faulthandler
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -65,3 +68,42 @@ def _note(log: str, line: str) -> None:
 def nothing(seed: int) -> list[dict]:
     """Forgets its rows."""
     return []
+
+
+DEATHS = {
+    "os._exit": lambda: os._exit(3),
+    "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "terminated": lambda: os.kill(os.getpid(), signal.SIGTERM),
+    "aborted": os.abort,
+    "segmentation fault": lambda: ctypes.string_at(0),
+}
+
+
+def die(how: str, log: str) -> list[dict]:
+    """Takes its process down where it knows how to, and ends well otherwise."""
+    _note(log, how)
+    if how in DEATHS:
+        import resource  # Windows has none
+
+        faulthandler.disable()  # no report of a fault that is on purpose
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        DEATHS[how]()
+    time.sleep(0.1)
+    return [{"test": 1}]
+
+
+def stop_at(seed: int, last: int) -> list[dict]:
+    """Ends as Ctrl-C would end it, at this seed."""
+    if seed == last:
+        raise KeyboardInterrupt
+    return [{"test": seed}]
+
+
+def echo(**settings: object) -> list[dict]:
+    """Gives back the settings that it got, and what they are."""
+    return [{"got": value, "kind": type(value).__name__} for value in settings.values()]
+
+
+def echo_kinds(**settings: object) -> list[dict]:
+    """A row for each setting."""
+    return [{"test": index} for index, _ in enumerate(settings)]

@@ -177,7 +177,7 @@ def test_the_page_on_colab_holds_the_last_full_check():
 
 def test_files_have_the_same_bytes_on_every_system():
     """Else checksums over CSV and JSON files would differ on Windows."""
-    asked = ["git", "check-attr", "eol", "--", "data/photos/near_duplicates.csv", "data/checkpoints/both.json"]
+    asked = ["git", "check-attr", "eol", "--", "data/photos/near_duplicates.csv", "data/checkpoints/SHA256SUMS"]
     said = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert said.count("eol: lf") == 2
 

@@ -1,9 +1,16 @@
+import copy
 import json
+import math
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors
 import torch
+from safetensors.torch import save_file
+from torch import nn
 
 from transfer_utils import backbones, data, machine
 from transfer_utils.backbones import checkpoints, course_resnet, load_backbone
@@ -55,13 +62,189 @@ def test_truncated_file_is_refused(tmp_path, tiny, length):
     assert same(model, before)
 
 
-@pytest.mark.parametrize("other", [lambda tiny: tiny(classes=3), lambda tiny: course_resnet(2)])
-def test_another_architecture_is_refused(tmp_path, tiny, other):
-    backbones.save_checkpoint(tmp_path / "model", tiny(classes=2), CARD)
-    with pytest.raises(
-        ValueError, match="(?s)does not fit this network.*head.weight.*Build the network with the classes"
-    ):
-        backbones.load_checkpoint(tmp_path / "model", other(tiny))
+# --- files that do not fit ----------------------------------------------------------------------------------------
+
+
+def refused(path, model, words: str) -> None:
+    """Loading says these words, and leaves the model as it was."""
+    before = copy.deepcopy(model)
+    with pytest.raises(ValueError, match=words) as error:
+        backbones.load_checkpoint(path, model)
+    assert same(model, before)
+    assert len(str(error.value)) < 600
+
+
+def renamed(tensors, prefix: str) -> dict:
+    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: renamed(t, "_orig_mod."), "begin with '_orig_mod.', as torch.compile writes them. Take that off"),
+        (lambda t: renamed(t, "module."), "begin with 'module.', as DataParallel writes them. Take that off"),
+        (
+            lambda t: {**renamed(t, "module."), "n_averaged": torch.tensor(3)},
+            "begin with 'module.', as AveragedModel writes them",
+        ),
+        (lambda t: renamed(t, "model."), "begin with 'model.', as Lightning writes them"),
+        (lambda t: {**renamed(t, "model."), "loss.weight": torch.ones(2)}, "begin with 'model.', as Lightning"),
+        (lambda t: renamed(t, "module._orig_mod."), "as torch.compile and DataParallel writes them"),
+        (lambda t: renamed(t, "backbone."), r"begin with 'backbone\.'\. Take that off"),
+        (lambda t: renamed(t, "my.deep.net."), r"begin with 'my\.deep\.net\.'\. Take that off"),
+        (
+            lambda t: {k.replace("body.", "body._orig_mod."): v for k, v in t.items()},
+            "torch.compile put '_orig_mod.' into some names",
+        ),
+        (lambda t: {k.replace("body", "trunk"): v for k, v in t.items()}, "lacks 5 of 14 .* has 6 that the network"),
+        (lambda t: {k: v for k, v in t.items() if "head" not in k}, "it lacks 2 of 14 tensors, first head"),
+        (lambda t: {**t, "more": torch.ones(1)}, "has 1 that the network lacks, first more"),
+        (lambda t: {}, "it lacks 12 of 14 tensors"),
+        (lambda t: {**t, "head.bias": torch.ones(2, dtype=torch.int8)}, "head.bias holds torch.int8 where .*float32"),
+        (lambda t: {**t, "head.bias": torch.ones(2, dtype=torch.complex64)}, "head.bias holds torch.complex64"),
+        (lambda t: {**t, "head.bias": torch.ones(())}, r"head.bias has the shape \(\) in the file and \(2,\) in"),
+        (lambda t: {**t, "head.weight": torch.ones(2, 9)}, r"head.weight has the shape \(2, 9\) in the file"),
+    ],
+)
+def test_what_does_not_fit_is_said_in_a_few_words(tmp_path, tiny, change, words):
+    save_file(change(tiny(seed=1).state_dict()), tmp_path / "model.safetensors")
+    refused(tmp_path / "model", tiny(seed=2), f"model.safetensors does not fit this network: .*{words}")
+
+
+def test_the_way_out_of_a_prefix_works(tmp_path, tiny):
+    path = tmp_path / "model.safetensors"
+    save_file(renamed(tiny(seed=1).state_dict(), "module."), path)
+    model = tiny(seed=2)
+    with pytest.raises(ValueError, match="Take that off") as error:
+        backbones.load_checkpoint(path, model)
+    assert safetensors.torch.load_file(path)  # the names that the words go by
+    exec(str(error.value).partition("Take that off: ")[2].partition(", and save it")[0])
+    assert same(model, tiny(seed=1))
+
+
+@pytest.mark.parametrize("name", ["net", "backbone", "model", "inner_one"])
+def test_a_network_inside_another_one_is_said(tmp_path, tiny, name):
+    backbones.save_checkpoint(tmp_path / "model", tiny(seed=1), CARD)
+    outer = nn.ModuleDict({name: tiny(seed=2)})
+    refused(tmp_path / "model", outer, rf"names begin with '{name}\.', those in the file do not. Load into that part")
+
+
+@pytest.mark.parametrize(("stored", "built"), [(2, 3), (5, 2), (3, 4), (10, 2)])
+def test_another_number_of_classes_is_said(tmp_path, tiny, stored, built):
+    backbones.save_checkpoint(tmp_path / "model", tiny(classes=stored), CARD)
+    words = rf"for {stored} classes in the file and for {built} in the network.*, and then call new_head\({built}\)"
+    refused(tmp_path / "model", tiny(classes=built), words)
+
+
+def test_another_architecture_is_refused(tmp_path, tiny):
+    backbones.save_checkpoint(tmp_path / "model", tiny(), CARD)
+    words = r"does not fit this network: it lacks \d+ of \d+ tensors.*Build the network with the architecture"
+    refused(tmp_path / "model", course_resnet(2), words)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_are_taken(tmp_path, tiny, dtype):
+    backbones.save_checkpoint(tmp_path / "model", tiny(seed=1).to(dtype), CARD)
+    model = backbones.load_checkpoint(tmp_path / "model", tiny(seed=2))
+    assert model.head.weight.dtype is torch.float32
+    assert torch.equal(model.head.weight.to(dtype), tiny(seed=1).head.weight.to(dtype))
+
+
+def test_counters_of_batch_norms_may_be_missing(tmp_path, tiny):
+    tensors = {name: tensor for name, tensor in tiny(seed=1).state_dict().items() if "num_batches" not in name}
+    save_file(tensors, tmp_path / "model.safetensors")
+    assert same(backbones.load_checkpoint(tmp_path / "model", tiny(seed=2)), tiny(seed=1))
+
+
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_a_pickle_under_another_name_is_said(tmp_path, tiny, as_zip):
+    torch.save(tiny().state_dict(), tmp_path / "model.safetensors", _use_new_zipfile_serialization=as_zip)
+    refused(
+        tmp_path / "model", tiny(seed=2), r"looks like one of torch\.save\(\) under another name.*weights_only=True"
+    )
+    with pytest.raises(ValueError, match="under another name"):
+        backbones.checkpoint_card(tmp_path / "model")
+
+
+@pytest.mark.parametrize("place", ["net", "net.safetensors", "~/net", "~/net.safetensors", "a.b/c.d"])
+@pytest.mark.parametrize("kind", [str, Path])
+def test_any_way_to_write_a_path_is_that_file(tmp_path, tiny, monkeypatch, place, kind):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    path = backbones.save_checkpoint(kind(place), tiny(seed=1), CARD)
+    assert path.name in ("net.safetensors", "c.d.safetensors")
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == [path.name]
+    for again in (kind(place), path, path.with_suffix("")):
+        assert same(backbones.load_checkpoint(again, tiny(seed=2)), tiny(seed=1))
+        assert backbones.checkpoint_card(again) == CARD
+
+
+# --- cards --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "card",
+    [{}, {"a": None, "b": [1, 2.5, True, "x", {"c": []}]}, {"": 'ä\n"\0'}, {"n": 2**70}, {"deep": {"e": {"r": 1}}}],
+)
+def test_whatever_json_holds_comes_back(tmp_path, tiny, card):
+    backbones.save_checkpoint(tmp_path / "model", tiny(), card)
+    assert backbones.checkpoint_card(tmp_path / "model") == card
+
+
+CIRCLE: dict = {}
+CIRCLE["again"] = CIRCLE
+
+
+@pytest.mark.parametrize(
+    ("card", "words"),
+    [
+        ({"a": torch.ones(2)}, r"card\['a'\] is a Tensor, which JSON cannot hold"),
+        ({"a": math.nan}, r"card\['a'\] is nan, which JSON"),
+        ({"a": {"b": [0, math.inf]}}, r"card\['a'\]\['b'\]\[1\] is inf"),
+        ({"a": {1, 2}}, r"card\['a'\] is a set"),
+        ({"a": [Path("x")]}, r"card\['a'\]\[0\] is a PosixPath"),
+        ({"a": b"x"}, r"card\['a'\] is a bytes"),
+        ({"a": np.float32(1)}, r"card\['a'\] is a float32"),
+        ({"a": {0: "cat"}}, r"card\['a'\] has the key 0; JSON has keys of text alone: write '0'"),
+        (CIRCLE, "The card holds itself"),
+        (None, "A card is a dict"),
+        ([("a", 1)], "A card is a dict"),
+    ],
+)
+def test_a_card_that_json_cannot_hold_is_refused_before_anything_is_written(tmp_path, tiny, card, words):
+    with pytest.raises(ValueError, match=words):
+        backbones.save_checkpoint(tmp_path / "folder" / "model", tiny(), card)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "header", [None, {}, {"format": "pt"}, {"card": "not json"}, {"card": "[1]"}, {"card": "null"}]
+)
+def test_a_file_without_a_card_still_has_weights(tmp_path, tiny, header):
+    save_file(tiny(seed=1).state_dict(), tmp_path / "model.safetensors", header)
+    with pytest.raises(ValueError, match=r"model\.safetensors has no card: .* Its weights can be loaded"):
+        backbones.checkpoint_card(tmp_path / "model")
+    assert same(backbones.load_checkpoint(tmp_path / "model", tiny(seed=2)), tiny(seed=1))
+
+
+def test_a_card_needs_a_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not exist. Save a checkpoint there first"):
+        backbones.checkpoint_card(tmp_path / "model")
+
+
+def test_of_two_that_save_at_once_one_wins_whole(tmp_path, tiny):
+    models = [tiny(seed=seed) for seed in range(4)]
+
+    def save(seed):
+        for _ in range(15):
+            backbones.save_checkpoint(tmp_path / "model", models[seed], {"seed": seed})
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(save, range(4)))
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+    winner = backbones.checkpoint_card(tmp_path / "model")["seed"]
+    assert same(backbones.load_checkpoint(tmp_path / "model", tiny(seed=9)), models[winner])
 
 
 @pytest.mark.parametrize("call", ["replace", "fsync"])
@@ -142,12 +325,13 @@ def test_unknown_shipped_checkpoint():
         backbones.shipped_card("animal")
 
 
-@pytest.mark.parametrize("suffix", ["safetensors", "json"])
-def test_damaged_shipped_checkpoint_is_refused(shipped_copy, damage, suffix):
-    damage(shipped_copy / "checkpoints" / f"vehicles.{suffix}")
-    restore = rf"vehicles\.{suffix} is damaged.*git checkout -- data/checkpoints/vehicles\.{suffix}"
+def test_damaged_shipped_checkpoint_is_refused(shipped_copy, damage):
+    damage(shipped_copy / "checkpoints" / "vehicles.safetensors")
+    restore = r"vehicles\.safetensors is damaged.*git checkout -- data/checkpoints/vehicles\.safetensors"
     with pytest.raises(ValueError, match=restore):
-        load_backbone("course_resnet/vehicles")  # reads the card, then the weights
+        load_backbone("course_resnet/vehicles", pretrained=False)  # reads the card
+    with pytest.raises(ValueError, match=restore):
+        checkpoints.load_shipped("vehicles", course_resnet(2))
 
 
 def test_shipped_cards_are_json_with_a_licence(tmp_path):

@@ -1,80 +1,87 @@
-"""Weights on disk: a safetensors file with a JSON card beside it."""
+"""Weights on disk: one safetensors file, with a card in its header."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any, TypeVar
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as parse
 from safetensors.torch import save as serialise
-from torch import nn
+from torch import Tensor, nn
 
 from transfer_utils import machine
 from transfer_utils.backbones.stages import plain
 from transfer_utils.machine import unknown, write_atomically
 
 Model = TypeVar("Model", bound=nn.Module)
+SUFFIX, CARD = ".safetensors", "card"
+PICKLES = (b"PK", b"\x80")  # how files of torch.save begin
+COUNTS = "num_batches_tracked"  # of batch-norms, which torch sets to 0 where a file has none
+# Who puts what before the names of weights.
+WRAPPERS = {"_orig_mod.": "torch.compile", "module.": "DataParallel", "model.": "Lightning"}
+AVERAGED = "n_averaged"  # beside them, the counter of torch's AveragedModel
 
 
 def save_checkpoint(path: str | Path, model: nn.Module, card: dict[str, Any]) -> Path:
-    """Write <path>.safetensors and <path>.json, each in one step: a crash leaves the old file or the new one.
+    """Write weights and card to <path>.safetensors in one step: a crash leaves the old file or the new one.
 
-    card: what a stranger needs to know about the weights: classes, photos, recipe, accuracy.
+    card: what a stranger needs to know about the weights: classes, photos, recipe, accuracy. ValueError, before
+    anything is written, for a card that JSON cannot hold.
     """
+    header = {CARD: _as_json(card)}
     # safetensors takes only contiguous tensors, and convolutions may be channels_last.
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in plain(model).state_dict().items()}
-    weights = Path(f"{path}.safetensors")
+    weights = _file(path)
     weights.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(weights, serialise(tensors))
-    write_atomically(Path(f"{path}.json"), (json.dumps(card, indent=2) + "\n").encode())
+    write_atomically(weights, serialise(tensors, header))
     return weights
 
 
 def load_checkpoint(path: str | Path, model: Model) -> Model:
     """Fill the model with the weights in <path>.safetensors, and return it.
 
-    Raises FileNotFoundError, or ValueError for a file that is damaged or belongs to another architecture.
+    FileNotFoundError, or ValueError for a file that is damaged or belongs to another network; the model is then as it
+    was.
     """
-    weights = Path(f"{path}.safetensors")
-    if not weights.is_file():
-        raise FileNotFoundError(f"{weights} does not exist. Save a checkpoint there first: save_checkpoint(...).")
+    weights = _existing(path)
     return _fill(model, weights.read_bytes(), str(weights))
 
 
 def checkpoint_card(path: str | Path) -> dict[str, Any]:
-    """The card beside <path>.safetensors."""
-    return json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))
+    """The card in <path>.safetensors; the weights are not read. FileNotFoundError, or ValueError for one without."""
+    weights = _existing(path)
+    try:
+        with safe_open(weights, "pt") as file:
+            card = json.loads((file.metadata() or {})[CARD])
+    except SafetensorError as error:
+        raise _damaged(str(weights), weights.read_bytes(), error) from error
+    except (KeyError, ValueError):
+        card = None
+    if not isinstance(card, dict):
+        raise ValueError(
+            f"{weights} has no card: save_checkpoint() did not write it, or an older version did. Its weights can be "
+            "loaded; save them again with a card."
+        )
+    return card
 
 
 def shipped() -> list[str]:
     """The names of the checkpoints that come with the course."""
-    return sorted(path.stem for path in (machine.shipped_folder() / "checkpoints").glob("*.safetensors"))
+    return sorted(path.stem for path in (machine.shipped_folder() / "checkpoints").glob(f"*{SUFFIX}"))
 
 
 def shipped_card(name: str) -> dict[str, Any]:
-    """The card of a shipped checkpoint. ValueError for an unknown name."""
+    """The card of a shipped checkpoint, after comparing its sha256. ValueError for an unknown name."""
     if name not in shipped():
         raise unknown("checkpoint", name, shipped())
-    return json.loads(machine.read_shipped("checkpoints", f"{name}.json"))
+    machine.read_shipped("checkpoints", f"{name}{SUFFIX}")
+    return checkpoint_card(machine.shipped_folder() / "checkpoints" / name)
 
 
 def load_shipped(name: str, model: Model) -> Model:
     """Fill the model with a shipped checkpoint, after comparing its sha256."""
-    return _fill(model, machine.read_shipped("checkpoints", f"{name}.safetensors"), name)
-
-
-def _fill(model: Model, content: bytes, origin: str) -> Model:
-    try:
-        tensors = parse(content)
-    except SafetensorError as error:
-        raise ValueError(f"{origin} is not a whole safetensors file ({error}). Save it again.") from error
-    try:
-        plain(model).load_state_dict(tensors)
-    except RuntimeError as error:
-        raise ValueError(
-            f"{origin} does not fit this network: {error}. Build the network with the classes in its card."
-        ) from error
-    return model
+    return _fill(model, machine.read_shipped("checkpoints", f"{name}{SUFFIX}"), name)
 
 
 def checkpoint_folder(seed: int) -> Path:
@@ -82,3 +89,136 @@ def checkpoint_folder(seed: int) -> Path:
     if seed == 0:
         return machine.shipped_folder() / "checkpoints"
     return machine.shipped_folder().parent / "build" / "checkpoints" / f"seed{seed}"
+
+
+def _file(path: str | Path) -> Path:
+    """The file that a path means, whether or not it ends in .safetensors."""
+    return Path(f"{str(path).removesuffix(SUFFIX)}{SUFFIX}").expanduser()
+
+
+def _existing(path: str | Path) -> Path:
+    weights = _file(path)
+    if not weights.is_file():
+        raise FileNotFoundError(f"{weights} does not exist. Save a checkpoint there first: save_checkpoint(...).")
+    return weights
+
+
+# --- cards ----------------------------------------------------------------------------------------------------------
+
+
+def _as_json(card: Any) -> str:
+    if not isinstance(card, dict):
+        raise ValueError(f"A card is a dict, for example {{'classes': [...]}}, and not {card!r}.")
+    try:
+        _refuse_what_json_lacks(card, CARD)
+    except RecursionError:
+        raise ValueError("The card holds itself; JSON cannot. Take a copy of that part without it.") from None
+    return json.dumps(card)
+
+
+def _refuse_what_json_lacks(value: Any, where: str) -> None:
+    if isinstance(value, dict):
+        for key, part in value.items():
+            if not isinstance(key, str):
+                raise ValueError(f"{where} has the key {key!r}; JSON has keys of text alone: write {str(key)!r}.")
+            _refuse_what_json_lacks(part, f"{where}[{key!r}]")
+    elif isinstance(value, list | tuple):
+        for index, part in enumerate(value):
+            _refuse_what_json_lacks(part, f"{where}[{index}]")
+    elif not (value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))):
+        what = repr(value) if isinstance(value, float) else f"a {type(value).__name__}"
+        raise ValueError(
+            f"{where} is {what}, which JSON cannot hold. Give text, a finite number, True, False, None, or lists and "
+            "dicts of these."
+        )
+
+
+# --- files that do not fit ------------------------------------------------------------------------------------------
+
+
+def _fill(model: Model, content: bytes, origin: str) -> Model:
+    try:
+        tensors = parse(content)
+    except SafetensorError as error:
+        raise _damaged(origin, content, error) from error
+    network = plain(model)
+    # All of it beforehand: load_state_dict copies what fits before it says what does not.
+    _check_fit(tensors, network.state_dict(), origin)
+    network.load_state_dict(tensors)
+    return model
+
+
+def _damaged(origin: str, content: bytes, error: Exception) -> ValueError:
+    if content.startswith(PICKLES):
+        return ValueError(
+            f"{origin} is not a whole safetensors file: it looks like one of torch.save() under another name. Load it "
+            "with torch.load(..., weights_only=True), and save it with save_checkpoint()."
+        )
+    return ValueError(f"{origin} is not a whole safetensors file ({error}). Save it again.")
+
+
+def _check_fit(found: dict[str, Tensor], wanted: dict[str, Tensor], origin: str) -> None:
+    missing = [name for name in wanted if name not in found and not name.endswith(COUNTS)]
+    extra = [name for name in found if name not in wanted]
+    if missing or extra:
+        raise ValueError(f"{origin} does not fit this network: {_other_names(found, wanted, missing, extra)}")
+    for name, tensor in ((name, found[name]) for name in wanted if name in found):  # from the photo to the head
+        if tensor.shape != wanted[name].shape:
+            raise ValueError(f"{origin} does not fit this network: {_other_shape(name, tensor, wanted[name])}")
+        if _kind(tensor) != _kind(wanted[name]):
+            raise ValueError(
+                f"{origin} does not fit this network: {name} holds {tensor.dtype} where the network has "
+                f"{wanted[name].dtype}. Save the weights as floating-point numbers, before they are quantised."
+            )
+
+
+def _kind(tensor: Tensor) -> tuple[bool, bool]:
+    """Half precision is as good as single, whole numbers instead of fractions are not."""
+    return tensor.is_floating_point(), tensor.is_complex()
+
+
+def _other_names(found: dict[str, Tensor], wanted: dict[str, Tensor], missing: list[str], extra: list[str]) -> str:
+    needed = [name for name in wanted if not name.endswith(COUNTS)]
+    if (prefix := _prefix(list(found), needed)) is not None:
+        return (
+            f"its names begin with {prefix!r}{_writer(prefix, found)}. Take that off: model.load_state_dict({{"
+            f"name.removeprefix({prefix!r}): tensor for name, tensor in safetensors.torch.load_file(path).items() "
+            f"if name.startswith({prefix!r})}}), and save it with save_checkpoint()."
+        )
+    stored = [name for name in found if not name.endswith(COUNTS)]
+    if (prefix := _prefix(list(wanted), stored)) is not None:
+        return f"this network's names begin with {prefix!r}, those in the file do not. Load into that part of it."
+    if {name.replace("_orig_mod.", "") for name in found} == {name.replace("_orig_mod.", "") for name in wanted}:
+        return (
+            "torch.compile put '_orig_mod.' into some names of one of them. Save from and load into a network whose "
+            "parts are not compiled yet."
+        )
+    parts = [f"it lacks {len(missing)} of {len(wanted)} tensors, first {missing[0]}"] if missing else []
+    parts += [f"it has {len(extra)} that the network lacks, first {extra[0]}"] if extra else []
+    return f"{', and '.join(parts)}. Build the network with the architecture and the classes in its card."
+
+
+def _prefix(longer: list[str], shorter: list[str]) -> str | None:
+    """What stands before all of the shorter names in the longer ones, None where nothing does."""
+    there = set(longer)
+    prefixes = (name.removesuffix(shorter[0]) for name in longer if shorter and name.endswith(f".{shorter[0]}"))
+    return next((prefix for prefix in prefixes if all(f"{prefix}{name}" in there for name in shorter)), None)
+
+
+def _writer(prefix: str, found: dict[str, Tensor]) -> str:
+    writers = [writer for part, writer in WRAPPERS.items() if part in prefix]
+    if AVERAGED in found:
+        writers = ["AveragedModel"]
+    return f", as {' and '.join(writers)} writes them" if writers else ""
+
+
+def _other_shape(name: str, found: Tensor, wanted: Tensor) -> str:
+    if name.startswith("head.") and found.dim() == wanted.dim() and found.shape[1:] == wanted.shape[1:]:
+        return (
+            f"{name} is for {len(found)} classes in the file and for {len(wanted)} in the network. Build the network "
+            f"with the classes in its card, {len(found)} of them, load, and then call new_head({len(wanted)})."
+        )
+    return (
+        f"{name} has the shape {tuple(found.shape)} in the file and {tuple(wanted.shape)} in the network. Build the "
+        "network with the architecture and the classes in its card."
+    )

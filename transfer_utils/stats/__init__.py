@@ -3,7 +3,8 @@
 from transfer_utils.stats.evaluation import Evaluation, cell, evaluate
 from transfer_utils.stats.intervals import Interval, Verdict, mean_interval, share_interval
 from transfer_utils.stats.rows import difference, paired, pareto, results, select, summarise
-from transfer_utils.stats.sweeps import SEEDS, Row, failures, result_row, sweep
+from transfer_utils.stats.sweeps import SEEDS, failures, result_row, sweep
+from transfer_utils.stats.tables import Row
 
 __all__ = [
     "Evaluation",
