@@ -1,5 +1,6 @@
 """What this computer is and can do, and where files lie."""
 
+from transfer_utils.machine.cache import digest, keep, recall
 from transfer_utils.machine.device import (
     autocast,
     best_device,
@@ -34,15 +35,18 @@ __all__ = [
     "channels_last",
     "check",
     "describe",
+    "digest",
     "download_weights",
     "fetch",
     "gradient_scaler",
     "has_own_memory",
     "in_parts",
+    "keep",
     "nothing_kept",
     "on_device",
     "precision",
     "read_shipped",
+    "recall",
     "send",
     "shipped_folder",
     "unknown",

@@ -1,20 +1,23 @@
 """What the frozen stages say about each photo, computed once."""
 
-import hashlib
+import threading
 from collections.abc import Callable, Sequence
 
 import torch
-from safetensors.torch import load as parse
-from safetensors.torch import save as serialise
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from transfer_utils import data, machine
 from transfer_utils.backbones import StagedModel, keeping_modes, unwrapped
 from transfer_utils.data import ImageSet, resize
-from transfer_utils.machine import autocast, best_device, cache_folder, channels_last, precision, write_atomically
+from transfer_utils.machine import autocast, best_device, cache_folder, channels_last, precision
+from transfer_utils.training.fingerprints import fingerprint
 
 FEATURE_BATCH = 256
+CACHE_LIMIT = 2_000_000_000  # bytes of features in the cache folder
+# Modes belong to the model, not to a thread: one that gives them back while another still computes would let
+# batch-norms learn from the photos. Of all models, since two can share stages.
+_ONE_AT_A_TIME = threading.RLock()
 
 
 def extract(model: nn.Module, photos: ImageSet, size: int, stage: str | None = None, cache: bool = True) -> Tensor:
@@ -73,11 +76,10 @@ def run_network(model: StagedModel, network: nn.Module, images: Tensor, size: in
 def _map(model: StagedModel, function: Callable, images: Tensor, size: int) -> list:
     """function(x) for every preprocessed batch, with the model in eval mode; every module's mode comes back."""
     device = best_device()
-    model.to(device)
     work = machine.in_parts(lambda batch, _: function(_prepare(model, batch.to(device), size)))
     # no_grad, not inference_mode: features must be able to enter a backward pass later
-    with machine.nothing_kept(), keeping_modes(model), torch.no_grad(), autocast(device):
-        model.eval()
+    with machine.nothing_kept(), _ONE_AT_A_TIME, keeping_modes(model), torch.no_grad(), autocast(device):
+        model.to(device).eval()
         return [part for batch in images.split(FEATURE_BATCH) for part in work(batch)]
 
 
@@ -94,26 +96,22 @@ def _cached(
     cache: bool,
     compute: Callable[[], Tensor],
 ) -> Tensor:
-    """The features from the cache folder, or computed and kept there for the next time."""
-    if not cache:
+    """The features from the cache folder, or computed and kept there for the next time, if that can be done."""
+    key = _key(kind, model, prefix, images, size) if cache else None
+    if key is None:
         return compute()
-    path = cache_folder() / "features" / f"{_key(kind, model, prefix, images, size)}.safetensors"
-    try:
-        return parse(path.read_bytes())["features"]
-    except Exception:  # missing or damaged: either way the features are computed, and stored again
+    path = cache_folder() / "features" / f"{key}.safetensors"
+    features = machine.recall(path)
+    if features is None:
         features = compute()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, serialise({"features": features.contiguous()}))
+        machine.keep(path, features, CACHE_LIMIT)
     return features
 
 
-def _key(kind: str, model: StagedModel, prefix: nn.Module, images: Tensor, size: int) -> str:
-    digest = hashlib.sha256(f"{kind} {size} {tuple(images.shape)} {precision(best_device())}".encode())
-    for tensor in (*prefix.state_dict().values(), model.mean, model.std, images):
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    for name, module in prefix.named_modules():  # two networks can share weights and differ in structure
-        digest.update(f"{name} {type(module).__qualname__} {module.extra_repr()}".encode())
-    return digest.hexdigest()
+def _key(kind: str, model: StagedModel, prefix: nn.Module, images: Tensor, size: int) -> str | None:
+    """What the features are found again by. None where nobody can tell whether they are still the same."""
+    device = best_device()
+    return fingerprint(model, prefix, images, device, precision(device), kind, size)
 
 
 def nearest(bank: Tensor, queries: Sequence[int], count: int = 8) -> Tensor:
