@@ -63,7 +63,7 @@ def digest(tensor: Tensor) -> bytes:
     """
     values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
     found = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
-    found.update(values.numpy())
+    found.update(values.numpy().data)
     return found.digest()
 
 
