@@ -4,14 +4,13 @@ import copyreg
 import functools
 import hashlib
 import importlib.metadata
-import inspect
 import os
 import pickle
 import platform
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import FunctionType, SimpleNamespace
+from types import FunctionType, MethodType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -78,6 +77,8 @@ class _Pickler(pickle.Pickler):
             self.packages.update(map(_package, _behind(code)))
         if isinstance(thing, Tensor):
             return bytes, (_digest(thing),)
+        if isinstance(thing, MethodType):  # which pickle would look up by its name
+            return tuple, ((thing.__func__, thing.__self__),)
         if isinstance(thing, nn.Module):
             return copyreg.__newobj__, (type(thing),), _acting(thing)  # type: ignore[attr-defined]
         return NotImplemented
@@ -108,13 +109,13 @@ def _is_hooked(module: nn.Module) -> bool:
 
 def _behind(code: type | FunctionType) -> Iterator[type | FunctionType]:
     """What runs under this name: of a network's class every method, one of which a cell may have replaced."""
-    parts = [code]
+    parts: list[Any] = [code]
     if isinstance(code, type) and issubclass(code, nn.Module):
         parts = [part for kind in code.__mro__ for part in (kind, *vars(kind).values())]
     for part in parts:
-        if isinstance(part, type | FunctionType):
+        while isinstance(part, type | FunctionType):
             yield part
-            yield inspect.unwrap(part)
+            part = getattr(part, "__wrapped__", None)
 
 
 def _package(code: Any) -> str:
