@@ -374,14 +374,13 @@ def test_files_that_vanish_meanwhile_do_no_harm(folder, monkeypatch, capsys, mom
             Path, "unlink", lambda path, missing_ok=False: (os.remove(path), remove(path, missing_ok))[1]
         )
     else:
-        list_files = os.scandir
+        list_files, vanishing = os.scandir, iter([[], [0, 2]])  # leftovers are listed first, then entries
 
         def scan(place):
             with list_files(place) as found:
                 listed = list(found)
-            for number in (0, 2):
-                with contextlib.suppress(FileNotFoundError):
-                    os.remove(entry(folder, number))
+            for number in next(vanishing):
+                os.remove(entry(folder, number))
             return contextlib.nullcontext(listed)
 
         monkeypatch.setattr(cache.os, "scandir", scan)
