@@ -42,6 +42,9 @@ class Config:
     def __init__(self, kind):
         self.kind = kind
 
+class Marked(torch.Tensor):
+    mark = None
+
 class Layer(nn.Module):
     """Whatever it holds acts in its forward."""
     def __init__(self, held=None):
@@ -195,7 +198,9 @@ def test_what_the_caller_does_changes_the_key(tiny, how):
 def test_the_device_changes_the_key(tiny):
     model = tiny()
     prefix, _ = model.split("pool")
-    assert fingerprint(model, prefix, IMAGES, torch.device("cuda")) not in (None, key(model))
+    keys = {fingerprint(model, prefix, IMAGES, torch.device(kind)) for kind in ("cpu", "cuda", "xpu", "mps")}
+    assert None not in keys
+    assert len(keys) == 4
 
 
 @pytest.mark.parametrize("package", ["torch", "torchvision", "timm", "transfer_utils", "a-package"])
@@ -405,6 +410,12 @@ def test_with_such_an_attribute_there_is_no_key(tiny, installed, make, place):
     else:  # not with setattr, for which a layer is another stage
         vars(model if place == "model" else model.body[0])["thing"] = thing
     assert key(model) is None
+
+
+@pytest.mark.parametrize("wrap", [lambda x: x, nn.Parameter, lambda x: [x], lambda x: {"a": (x,)}])
+def test_with_a_tensor_that_may_hold_more_there_is_no_key(tiny, installed, wrap):
+    marked = wrap(torch.zeros(2).as_subclass(installed.Marked))
+    assert key(with_layer(tiny(), installed.Layer(marked))) is None
 
 
 def itself(model: StagedModel) -> None:

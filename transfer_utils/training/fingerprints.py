@@ -52,7 +52,7 @@ def fingerprint(model: StagedModel, prefix: nn.Module, images: Tensor, device: t
 
 
 def _switches(device: torch.device) -> tuple:
-    """What torch has switches for, autocast of the caller's among them, that changes numbers."""
+    """What changes numbers by a switch of torch's, autocast of the caller among them."""
     around = torch.is_autocast_enabled(device.type), torch.get_autocast_dtype(device.type)
     return device.type, torch.get_default_dtype(), torch.get_float32_matmul_precision(), around
 
@@ -91,10 +91,12 @@ def _digest(tensor: Tensor) -> bytes:
 
 
 def _acting(module: nn.Module) -> dict[str, Any]:
-    """The weights, buffers, parts and plain attributes of a module. PicklingError if its class does not say it all."""
+    """The weights, buffers, parts and plain attributes of a module. PicklingError if its class does not say it all.
+
+    What torch.compile and torch.jit leave in a module is among its attributes, and no pickle takes it.
+    """
     state = {name: value for name, value in vars(module).items() if name not in SILENT}
-    compiled = isinstance(module, torch.jit.ScriptModule) or "_compiled_call_impl" in state
-    if compiled or "forward" in state or _is_hooked(module):
+    if "forward" in state or _is_hooked(module):
         raise pickle.PicklingError(f"{type(module).__name__} does something else than its class says")
     return state
 
@@ -121,7 +123,8 @@ def _behind(code: type | FunctionType) -> Iterator[type | FunctionType]:
 def _package(code: Any) -> str:
     """The package that this class or function is from.
 
-    PicklingError for a notebook or a script, or what has their name: code in them changes, and no version says so.
+    PicklingError for code of a notebook or a script: it changes, and no version says so. We go by where the file lies,
+    since a script can have any name.
     """
     # Of a function not __module__, which functools.wraps copies from another one.
     module = code.__globals__["__name__"] if isinstance(code, FunctionType) else code.__module__
