@@ -1,5 +1,6 @@
 """What this computer is and can do, and where files lie."""
 
+from transfer_utils.machine.cache import digest, keep, recall
 from transfer_utils.machine.device import (
     autocast,
     best_device,
@@ -35,6 +36,7 @@ __all__ = [
     "check_photos",
     "check_size",
     "describe",
+    "digest",
     "download_weights",
     "draws_from",
     "fetch",
@@ -43,10 +45,12 @@ __all__ = [
     "has_own_memory",
     "in_parts",
     "is_whole",
+    "keep",
     "nothing_kept",
     "on_device",
     "precision",
     "read_shipped",
+    "recall",
     "send",
     "shipped_folder",
     "temporary_folder",

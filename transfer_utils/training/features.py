@@ -1,12 +1,9 @@
 """What the frozen stages say about each photo, computed once."""
 
-import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from safetensors.torch import load as parse
-from safetensors.torch import save as serialise
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -21,18 +18,19 @@ from transfer_utils.machine import (
     check_photos,
     is_whole,
     precision,
-    write_atomically,
 )
 from transfer_utils.training.checks import as_features, check_input
+from transfer_utils.training.fingerprints import fingerprint
 
 FEATURE_BATCH = 256
+CACHE_LIMIT = 2_000_000_000  # bytes of features in the cache folder
 
 
 def extract(model: nn.Module, photos: ImageSet, size: int, stage: str | None = None, cache: bool = True) -> Tensor:
     """The output of the stages through `stage` for every photo, in eval mode: float32 on the CPU.
 
-    stage=None: the vector that the head reads, (N, D). cache: keep a copy in the user's cache folder, found again
-    by weights, photos, size and precision. ValueError for an unknown stage, and for a size that is no whole number of
+    stage=None: the vector that the head reads, (N, D). cache: keep a copy in the user's cache folder, found again by
+    all that acts in the forward pass; computed each time where nobody can tell, as with layers of a notebook. ValueError for an unknown stage, and for a size that is no whole number of
     at least 1; TypeError for what is no ImageSet.
     """
     model = unwrapped(model)
@@ -56,6 +54,7 @@ def extract_views(model: nn.Module, photos: ImageSet, size: int, seed: int, cach
             f"Freeze some stages first, for example freeze(model, through={model.stages[-2]!r})."
         )
     prefix, _ = model.parts()
+    seed = machine.generator(seed).initial_seed()  # a number, whichever kind of seed it was: it goes into the key
 
     def compute() -> Tensor:
         return torch.stack([run_network(model, prefix, view, size) for view in data.views(photos.images, seed)])
@@ -113,26 +112,22 @@ def _cached(
     cache: bool,
     compute: Callable[[], Tensor],
 ) -> Tensor:
-    """The features from the cache folder, or computed and kept there for the next time."""
-    if not cache:
+    """The features from the cache folder, or computed and kept there for the next time, if that can be done."""
+    key = _key(kind, model, prefix, images, size) if cache else None
+    if key is None:
         return compute()
-    path = cache_folder() / "features" / f"{_key(kind, model, prefix, images, size)}.safetensors"
-    try:
-        return parse(path.read_bytes())["features"]
-    except Exception:  # missing or damaged: either way the features are computed, and stored again
+    path = cache_folder() / "features" / f"{key}.safetensors"
+    features = machine.recall(path)
+    if features is None:
         features = compute()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, serialise({"features": features.contiguous()}))
+        machine.keep(path, features, CACHE_LIMIT)
     return features
 
 
-def _key(kind: str, model: StagedModel, prefix: nn.Module, images: Tensor, size: int) -> str:
-    digest = hashlib.sha256(f"{kind} {size} {tuple(images.shape)} {precision(best_device())}".encode())
-    for tensor in (*prefix.state_dict().values(), model.mean, model.std, images):
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    for name, module in prefix.named_modules():  # two networks can share weights and differ in structure
-        digest.update(f"{name} {type(module).__qualname__} {module.extra_repr()}".encode())
-    return digest.hexdigest()
+def _key(kind: str, model: StagedModel, prefix: nn.Module, images: Tensor, size: int) -> str | None:
+    """What the features are found again by. None where nobody can tell whether they are still the same."""
+    device = best_device()
+    return fingerprint(model, prefix, images, device, precision(device), kind, size)
 
 
 def nearest(bank: Tensor, queries: Iterable[int], count: int = 8) -> Tensor:
