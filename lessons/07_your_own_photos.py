@@ -298,10 +298,11 @@ show.Predictor(model, folder.photos, examples)
 # run code when it is read. Pickle files, which many models are shared as, can.
 
 # %%
+import os
 from pathlib import Path
 
 saved = own_photos.save(run.folder / "models" / Path(source).stem, model)
-print(str(saved).replace(str(Path.home()), "~"))
+print(str(saved).replace(os.path.expanduser("~"), "~"))
 {path.name: f"{path.stat().st_size:,} bytes" for path in sorted(saved.iterdir())}
 
 # %% [markdown]

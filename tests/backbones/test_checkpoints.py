@@ -40,6 +40,7 @@ def test_weights_come_back_exactly(tmp_path, tiny, memory):
 def test_card_comes_back(tmp_path, tiny):
     backbones.save_checkpoint(tmp_path / "model", tiny(), CARD)
     assert backbones.checkpoint_card(tmp_path / "model") == CARD
+    assert backbones.load_checkpoint(tmp_path / "model", tiny()).card == CARD
 
 
 def test_names_with_dots_keep_them(tmp_path, tiny):

@@ -5,13 +5,13 @@ import math
 from pathlib import Path
 from typing import Any, TypeVar
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load as parse
 from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
 from transfer_utils import machine
-from transfer_utils.backbones.stages import plain
+from transfer_utils.backbones.stages import StagedModel, plain
 from transfer_utils.machine import unknown, write_atomically
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -39,26 +39,26 @@ def save_checkpoint(path: str | Path, model: nn.Module, card: dict[str, Any]) ->
 
 
 def load_checkpoint(path: str | Path, model: Model) -> Model:
-    """Fill the model with the weights in <path>.safetensors, and return it.
+    """Fill the model with the weights in <path>.safetensors, and return it; a staged model gets the card too.
 
     FileNotFoundError, or ValueError for a file that is damaged or belongs to another network; the model is then as it
     was.
     """
     weights = _existing(path)
-    return _fill(model, weights.read_bytes(), str(weights))
+    content = weights.read_bytes()
+    model = _fill(model, content, str(weights))
+    if isinstance(staged := plain(model), StagedModel):
+        staged.card = _card(content) or {}
+    return model
 
 
 def checkpoint_card(path: str | Path) -> dict[str, Any]:
-    """The card in <path>.safetensors; the weights are not read. FileNotFoundError, or ValueError for one without."""
+    """The card in <path>.safetensors. FileNotFoundError, or ValueError for a file that is damaged or has none."""
     weights = _existing(path)
-    try:
-        with safe_open(weights, "pt") as file:
-            card = json.loads((file.metadata() or {})[CARD])
-    except SafetensorError as error:
-        raise _damaged(str(weights), weights.read_bytes(), error) from error
-    except (KeyError, ValueError):
-        card = None
-    if not isinstance(card, dict):
+    content = weights.read_bytes()
+    _parsed(content, str(weights))
+    card = _card(content)
+    if card is None:
         raise ValueError(
             f"{weights} has no card: save_checkpoint() did not write it, or an older version did. Its weights can be "
             "loaded; save them again with a card."
@@ -75,8 +75,7 @@ def shipped_card(name: str) -> dict[str, Any]:
     """The card of a shipped checkpoint, after comparing its sha256. ValueError for an unknown name."""
     if name not in shipped():
         raise unknown("checkpoint", name, shipped())
-    machine.read_shipped("checkpoints", f"{name}{SUFFIX}")
-    return checkpoint_card(machine.shipped_folder() / "checkpoints" / name)
+    return _card(machine.read_shipped("checkpoints", f"{name}{SUFFIX}")) or {}
 
 
 def load_shipped(name: str, model: Model) -> Model:
@@ -93,7 +92,7 @@ def checkpoint_folder(seed: int) -> Path:
 
 def _file(path: str | Path) -> Path:
     """The file that a path means, whether or not it ends in .safetensors."""
-    return Path(f"{str(path).removesuffix(SUFFIX)}{SUFFIX}").expanduser()
+    return machine.expanded(f"{str(path).removesuffix(SUFFIX)}{SUFFIX}")
 
 
 def _existing(path: str | Path) -> Path:
@@ -101,6 +100,16 @@ def _existing(path: str | Path) -> Path:
     if not weights.is_file():
         raise FileNotFoundError(f"{weights} does not exist. Save a checkpoint there first: save_checkpoint(...).")
     return weights
+
+
+def _card(content: bytes) -> dict[str, Any] | None:
+    """The card in the header of a whole safetensors file, None where there is none."""
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    try:
+        card = json.loads(header["__metadata__"][CARD])
+    except (KeyError, ValueError):
+        return None
+    return card if isinstance(card, dict) else None
 
 
 # --- cards ----------------------------------------------------------------------------------------------------------
@@ -137,24 +146,24 @@ def _refuse_what_json_lacks(value: Any, where: str) -> None:
 
 
 def _fill(model: Model, content: bytes, origin: str) -> Model:
-    try:
-        tensors = parse(content)
-    except SafetensorError as error:
-        raise _damaged(origin, content, error) from error
-    network = plain(model)
+    tensors, network = _parsed(content, origin), plain(model)
     # All of it beforehand: load_state_dict copies what fits before it says what does not.
     _check_fit(tensors, network.state_dict(), origin)
     network.load_state_dict(tensors)
     return model
 
 
-def _damaged(origin: str, content: bytes, error: Exception) -> ValueError:
-    if content.startswith(PICKLES):
-        return ValueError(
-            f"{origin} is not a whole safetensors file: it looks like one of torch.save() under another name. Load it "
-            "with torch.load(..., weights_only=True), and save it with save_checkpoint()."
-        )
-    return ValueError(f"{origin} is not a whole safetensors file ({error}). Save it again.")
+def _parsed(content: bytes, origin: str) -> dict[str, Tensor]:
+    try:
+        return parse(content)
+    except SafetensorError as error:
+        way = f" ({error}). Save it again."
+        if content.startswith(PICKLES):
+            way = (
+                ": it looks like one of torch.save() under another name. Load it with torch.load(..., "
+                "weights_only=True), and save it with save_checkpoint()."
+            )
+        raise ValueError(f"{origin} is not a whole safetensors file{way}") from error
 
 
 def _check_fit(found: dict[str, Tensor], wanted: dict[str, Tensor], origin: str) -> None:

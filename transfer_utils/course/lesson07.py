@@ -1,7 +1,6 @@
 """Lesson 7: its checks, its quiz, and its sample folder."""
 
 import io
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from transfer_utils import data
+from transfer_utils import data, machine
 from transfer_utils.course.checking import NotYet, Question, checked, filled
 from transfer_utils.machine import write_atomically
 from transfer_utils.own_photos import ORIENTATION
@@ -17,7 +16,7 @@ from transfer_utils.own_photos import ORIENTATION
 
 def sample_photos(folder: str | Path) -> Path:
     """Write a small folder of photos of cats, dogs and horses, with some awkward files; what exists stays."""
-    root = Path(os.path.expanduser(folder))
+    root = machine.expanded(folder)
     for name, content in _sample_files().items():
         path = root / name
         if not path.exists():

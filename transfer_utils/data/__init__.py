@@ -7,13 +7,12 @@ from transfer_utils.data.photos import (
     SIDE,
     SOURCES,
     TARGETS,
-    ImageSet,
     load,
     read_sheet,
-    resize,
     source_photos,
     splits,
 )
+from transfer_utils.data.sets import ImageSet, resize
 
 __all__ = [
     "CIFAR10",

@@ -67,7 +67,7 @@ def views(photos: Tensor, seed: int) -> Tensor:
 def noise(photos: Tensor, seed: int = 0) -> Tensor:
     """Photos with Gaussian noise of 20 grey levels, the same noise for the same seed."""
     check_photos("noise()", photos)
-    grain = torch.randn(photos.shape, generator=torch.Generator().manual_seed(seed)).to(photos.device)
+    grain = torch.randn(photos.shape, generator=machine.generator(seed)).to(photos.device)
     return (photos + 20 * grain).round().clamp(0, 255).byte()
 
 

@@ -17,7 +17,7 @@ from transfer_utils.machine.doctor import check
 from transfer_utils.machine.downloads import download_weights, fetch
 from transfer_utils.machine.draws import Seed, draws_from, generator
 from transfer_utils.machine.errors import unknown
-from transfer_utils.machine.files import read_shipped, shipped_folder, write_atomically, write_checksums
+from transfer_utils.machine.files import expanded, read_shipped, shipped_folder, write_atomically, write_checksums
 from transfer_utils.machine.homes import cache_folder, temporary_folder, trouble, use_home
 from transfer_utils.machine.locks import alone
 from transfer_utils.machine.memory import in_parts, nothing_kept, on_device
@@ -39,6 +39,7 @@ __all__ = [
     "digest",
     "download_weights",
     "draws_from",
+    "expanded",
     "fetch",
     "generator",
     "gradient_scaler",

@@ -55,6 +55,14 @@ def write_checksums(group: str) -> None:
     (shipped_folder() / group / "SHA256SUMS").write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
 
+def expanded(path: str | Path) -> Path:
+    """The path with ~ written out. ValueError for the ~ of somebody who has no home on this computer."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"In {str(path)!r}, nobody knows what ~ stands for here. Give the path without it.") from error
+
+
 def temporary_name(folder: Path) -> Path:
     """A name in this folder that no other call, thread or process has. It is hidden, and ends with .tmp."""
     return folder / f".{uuid.uuid4().hex}.tmp"

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from transfer_utils import stats
+from transfer_utils import machine, stats
 from transfer_utils.own_photos.classifiers import Classifier, extract
 from transfer_utils.own_photos.decode import Unreadable, read_bytes, read_photo
 from transfer_utils.own_photos.folders import read
@@ -20,7 +20,7 @@ ONE_LINE = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r"})
 def train_folder(photos: str | Path, out: str | Path) -> Path:
     """Read, cross-validate, train and save; says how it goes on standard error. Errors as in the steps themselves."""
     target = check_place(out)
-    if str(photos) and target.is_relative_to(Path(photos).expanduser().resolve()):
+    if str(photos) and target.is_relative_to(machine.expanded(photos).resolve()):
         raise ValueError(f"{out} lies inside {photos}, where it would be taken for a class. Choose a place outside.")
     folder = read(photos)
     print(folder.report(), file=sys.stderr)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from transfer_utils import machine
 from transfer_utils.data import ImageSet
 from transfer_utils.own_photos import reports, zips
 from transfer_utils.own_photos.decode import Unreadable, read_bytes, read_photo, shown
@@ -73,7 +74,7 @@ def read(source: str | Path, size: int = 224, progress: bool = True) -> PhotoFol
 def _existing(source: str | Path) -> Path:
     if not isinstance(source, str | Path) or not str(source).strip():
         raise ValueError(f"read() got {source!r}; give the path of a folder or zip in quotes, for example 'my_photos'.")
-    path = Path(os.path.expanduser(source))
+    path = machine.expanded(source)
     if not os.path.exists(path):
         parent = path.parent
         siblings = os.listdir(parent) if os.path.isdir(parent) and os.access(parent, os.R_OK) else []

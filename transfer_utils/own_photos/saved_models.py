@@ -32,7 +32,7 @@ def save(path: str | Path, classifier: Classifier) -> Path:
     A model that was saved there before is replaced. Of several threads or processes that save there at once, the last
     one stays. ValueError for a place where that cannot be done.
     """
-    with machine.alone(_expanded(path)):
+    with machine.alone(machine.expanded(path)):
         return _replace(check_place(path), classifier)
 
 
@@ -62,7 +62,7 @@ def check_place(path: str | Path) -> Path:
 
     ValueError for any other place.
     """
-    target = _expanded(path).resolve()
+    target = machine.expanded(path).resolve()
     existing = next(place for place in (target, *target.parents) if place.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK) or target == Path.cwd():
         raise ValueError(f"A model cannot be saved as the folder {target}. Give a new folder at a place of your own.")
@@ -75,20 +75,12 @@ def check_place(path: str | Path) -> Path:
     return target
 
 
-def _expanded(path: str | Path) -> Path:
-    """The path with ~ written out. ValueError for the ~ of somebody who has no home on this computer."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:
-        raise ValueError(f"In {str(path)!r}, nobody knows what ~ stands for here. Give the path without it.") from error
-
-
 def load(path: str | Path) -> Classifier:
     """The classifier in a folder, after comparing every file with its checksum.
 
     FileNotFoundError for no such folder; ValueError for a file that is missing, damaged or from another model.
     """
-    folder = _expanded(path)
+    folder = machine.expanded(path)
     with machine.alone(folder):  # not while it is exchanged for another model
         sums = _sums(folder)
         contents = {name: _checked(folder, name, sums) for name in CHECKED}

@@ -22,7 +22,7 @@ def store(folder: str | Path, class_name: str, file_name: str, content: bytes) -
     thread or process stores it at the same moment. Raises ValueError for an empty class name, or a class folder that
     leads out of the folder.
     """
-    root = Path(os.path.expanduser(folder))
+    root = machine.expanded(folder)
     safe_class, safe_file = safe_name(class_name), safe_name(file_name) or "photo"
     if not safe_class:
         raise ValueError(f"store() got the class name {class_name!r}; give the class a name, for example 'cat'.")

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from transfer_utils import own_photos
+from transfer_utils import machine, own_photos
 from transfer_utils.data import ImageSet
 from transfer_utils.own_photos import Classifier, read_photo
 from transfer_utils.show import figures
@@ -76,7 +76,7 @@ class Uploader(Receiver):
 
     def __init__(self, folder: str | Path):
         super().__init__(title="Add your own photos", asks_class=True, button="Choose photos, or a zip")
-        self.folder = Path(folder).expanduser()
+        self.folder = machine.expanded(folder)
         self._count()
 
     def receive(self, class_name: str, file_name: str, content: bytes) -> str:

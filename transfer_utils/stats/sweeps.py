@@ -11,7 +11,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from transfer_utils.machine import unknown
+from transfer_utils.machine import expanded, unknown
 from transfer_utils.stats.tables import COUNT, MEASURED, Row, as_scalar, as_table, job_key, job_of, read, write
 from transfer_utils.stats.workers import RESERVED, is_name, on_ray, on_this_machine, pack
 
@@ -34,7 +34,7 @@ def sweep(
     ValueError, before anything runs, for arguments that make no sweep and for a file that is no sweep's;
     RuntimeError while another sweep writes to the same file; OSError where it cannot be written.
     """
-    path = Path(path).expanduser().resolve()
+    path = expanded(path).resolve()
     todo = _checked(jobs)
     _check_workers(workers, backend)
     packed, settings = pack(function), list(todo[0])

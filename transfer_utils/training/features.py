@@ -30,8 +30,9 @@ def extract(model: nn.Module, photos: ImageSet, size: int, stage: str | None = N
     """The output of the stages through `stage` for every photo, in eval mode: float32 on the CPU.
 
     stage=None: the vector that the head reads, (N, D). cache: keep a copy in the user's cache folder, found again by
-    all that acts in the forward pass; computed each time where nobody can tell, as with layers of a notebook. ValueError for an unknown stage, and for a size that is no whole number of
-    at least 1; TypeError for what is no ImageSet.
+    all that acts in the forward pass; computed each time where nobody can tell, as with layers of a notebook.
+    ValueError for an unknown stage, and for a size that is no whole number of at least 1; TypeError for what is no
+    ImageSet.
     """
     model = unwrapped(model)
     check_input("extract()", photos, size)
