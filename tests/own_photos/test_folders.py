@@ -147,7 +147,7 @@ BAD = {  # name of the case: builder, words that the learner reads
     "misspelt path": (beside("my_photo"), r"Did you mean '.*my_photos'\?"),
     "very long path": (beside("x" * 5000), "Check the spelling"),
     "path with a zero": (beside("a\0b"), "There is no folder or zip"),
-    "unknown home": (lambda _: "~nobody-at-all/photos", "There is no folder or zip"),
+    "unknown home": (lambda _: "~nobody-at-all/photos", "nobody knows what ~ stands for"),
     "number for a path": (lambda _: 7, "read() got 7; give the path"),
     "nothing for a path": (lambda _: None, "read() got None; give the path"),
     "empty path": (lambda _: "", "read() got ''; give the path"),
