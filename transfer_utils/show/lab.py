@@ -1,7 +1,8 @@
 """A widget that trains: on release of a control it starts a run, and the page asks for one slice of work at a time.
 
-A new move can therefore cancel a run between two slices. No threads, so no races on the random state or on figures;
-and it works where updates from threads never reach the page.
+A new move can therefore cancel a run between two slices, also where updates from threads of ours would never reach the
+page. JupyterLab delivers the page's messages in another thread than cells, older kernels between two cells: so a job
+draws from generators of its own.
 """
 
 import time
