@@ -181,6 +181,99 @@ def test_any_way_to_write_a_path_is_that_file(tmp_path, tiny, monkeypatch, place
         assert backbones.checkpoint_card(again) == CARD
 
 
+# --- what is no network, or has no weights ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (lambda model: (model, "net", {}), "got a StagedModel as its path"),
+        (lambda model: (None, model, {}), "got a NoneType as its path"),
+        (lambda model: ("net", model.state_dict(), {}), "got a OrderedDict as the model"),
+        (lambda model: ("net", {}, model), "got a dict as the model"),
+    ],
+)
+def test_arguments_in_another_order_are_refused(tmp_path, monkeypatch, tiny, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TypeError, match=f"{words}; give the path, the model and the card in this order"):
+        backbones.save_checkpoint(*arguments(tiny()))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_loading_needs_the_path_first(tiny):
+    with pytest.raises(TypeError, match="got a StagedModel as its path; give the path, the model"):
+        backbones.load_checkpoint(tiny(), "net")
+
+
+class WithExtra(nn.Linear):
+    def get_extra_state(self):
+        return {"kind": "extra"}
+
+
+NO_WEIGHTS = {
+    "without values": lambda: nn.Linear(2, 2, device="meta"),
+    "sparse": lambda: holding(torch.eye(2).to_sparse()),
+    "quantised": lambda: holding(torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)),
+    "a quantised layer": lambda: torch.ao.nn.quantized.Linear(2, 2),
+    "extra state": lambda: WithExtra(2, 2),
+}
+
+
+def holding(tensor: torch.Tensor) -> nn.Module:
+    network = nn.Linear(2, 2)
+    network.register_buffer("more", tensor)
+    return network
+
+
+@pytest.mark.filterwarnings("ignore:.*quantize")
+@pytest.mark.parametrize("make", NO_WEIGHTS.values(), ids=NO_WEIGHTS)
+def test_what_is_no_weight_is_refused_before_anything_is_written(tmp_path, make):
+    with pytest.raises(ValueError, match="is no plain tensor with values.*Save the network before it is quantised"):
+        backbones.save_checkpoint(tmp_path / "folder" / "model", make(), CARD)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_without_memory_takes_no_weights(tmp_path, tiny):
+    backbones.save_checkpoint(tmp_path / "model", tiny(seed=1), CARD)
+    with pytest.raises(
+        ValueError, match=r"is on the device 'meta'.*Build the network outside of torch\.device\('meta'"
+    ):
+        backbones.load_checkpoint(tmp_path / "model", tiny().to("meta"))
+
+
+def shared_weights() -> nn.Module:
+    network = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    network[1].weight = network[0].weight
+    return network
+
+
+def halves_of_one() -> nn.Module:
+    network, both = nn.Linear(4, 4), torch.randn(8, 4)
+    network.weight = nn.Parameter(both[:4])
+    network.register_buffer("more", both[4:].T)
+    return network
+
+
+@pytest.mark.parametrize("make", [shared_weights, halves_of_one, lambda: holding(torch.ones(1).expand(5))])
+def test_weights_may_share_their_memory(tmp_path, make):
+    network = make()
+    backbones.save_checkpoint(tmp_path / "model", network, CARD)
+    fresh = copy.deepcopy(network)
+    if "more" in dict(fresh.named_buffers()):
+        fresh.more = torch.zeros(fresh.more.shape)
+    nn.init.zeros_(fresh[0].weight if isinstance(fresh, nn.Sequential) else fresh.weight)
+    assert same(backbones.load_checkpoint(tmp_path / "model", fresh), network)
+
+
+@pytest.mark.parametrize("place", ["taken", "file/model", "x" * 300, "/proc/model"])
+def test_a_place_that_cannot_be_written_is_said(tmp_path, tiny, place):
+    (tmp_path / "taken.safetensors").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"save_checkpoint\(\) cannot write .*\.safetensors \(.*or give another path"):
+        backbones.save_checkpoint(tmp_path / place, tiny(), CARD)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "taken.safetensors"]
+
+
 # --- cards --------------------------------------------------------------------------------------------------------
 
 

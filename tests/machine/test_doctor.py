@@ -125,6 +125,13 @@ def test_a_damaged_photo_is_named_with_its_remedy(shipped_copy, damage):
     assert "git checkout" in words
 
 
+def test_a_missing_photo_is_named_with_its_remedy(shipped_copy):
+    (shipped_copy / "photos" / "train_cat.webp").unlink()
+    words = doctor.findings()["photos"]
+    assert "train_cat.webp is missing" in words
+    assert "git checkout" in words
+
+
 def test_what_is_kept_is_counted_and_the_folder_named(own_home, monkeypatch):
     assert doctor.findings()["files"].startswith("0 MB of downloads")  # before the folder is there
     (own_home / "weights").mkdir(parents=True)

@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import math
 import os
 import random
@@ -384,6 +385,33 @@ def test_a_second_sweep_of_the_same_file_is_refused(tmp_path):
         sweep(path, stub_jobs.measure, jobs(log, sizes=(5,)), workers=1)
     assert len(runs(log)) == 4
     assert sweep(path, stub_jobs.measure, jobs(log), workers=1).equals(first)
+
+
+@pytest.mark.parametrize("error", [
+    OSError(errno.ENOLCK, "No locks available"),
+    OSError(errno.ENOTSUP, "Operation not supported"),
+    NotImplementedError("FileSystem does not appear to support flock"),
+], ids=repr)  # fmt: skip
+def test_on_a_drive_without_locks_a_sweep_goes_on(tmp_path, monkeypatch, error):
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr(FileLock, "_acquire", refuse)
+    assert len(sweep(tmp_path / "rows.csv", stub_jobs.echo, [{"seed": 0}], workers=1)) == 1
+
+
+def test_where_no_lock_file_can_be_made_nothing_runs(tmp_path):
+    (tmp_path / "rows.csv.lock").mkdir()
+    log = tmp_path / "log"
+    with pytest.raises(OSError, match=r"cannot write to .*rows\.csv"):
+        sweep(tmp_path / "rows.csv", stub_jobs.measure, jobs(log), workers=1)
+    assert not log.exists()
+
+
+def test_settings_may_come_in_any_order(tmp_path):
+    todo = [{"seed": 0, "note": "a"}, {"note": "b", "seed": 1}]
+    rows = sweep(tmp_path / "rows.csv", stub_jobs.echo_kinds, todo, workers=1)
+    assert rows[["seed", "note"]].drop_duplicates().values.tolist() == [[0, "a"], [1, "b"]]
 
 
 def test_a_run_without_rows_is_a_failed_run(tmp_path):

@@ -9,6 +9,7 @@ from transfer_utils.stats import tables
 
 TEXTS = [
     *("None", "NA", "nan", "NaN", "inf", "-inf", "007", "1e5", "1e-05", "1E+5", "0.10", "5.", "True", "False", "null"),
+    *("TRUE", "FALSE"),
     *("", " ", " x ", "1,5", "-0,25", "1", "-1", "-0", "+1", 'a "quote"', '"', '"x"', "'", "a,b;c\td", "two\nlines"),
     *("12%\r100%", "123e45678901", "123456789012", "1e+999", "größer", "\ud800", "\0", "\u2028", "{}", "[1]", "=1+1"),
 ]
@@ -107,7 +108,10 @@ def test_columns_of_gaps_are_left_out_but_not_those_of_nan():
 
 # --- files that others touched --------------------------------------------------------------------------------------
 
-GOOD = [{**row(seed, test=seed / 4), "job": tables.job_key({"seed": seed}), "job_rows": 1} for seed in range(3)]
+GOOD = [
+    {**row(seed), "job": tables.job_key({"seed": seed}), "job_rows": 1, "good": seed > 0, "test": seed / 4}
+    for seed in range(3)
+]
 
 
 @pytest.fixture
@@ -126,6 +130,8 @@ def file(tmp_path):
         lambda text: text + ",,,,,,\n",
         lambda text: text.replace(",", ";"),
         lambda text: text.replace(",", "\t"),
+        lambda text: text.replace("True", "TRUE").replace("False", "FALSE"),
+        lambda text: text.replace(",1,True,", ",1.0,True,").replace(",1,False,", ",1.0,False,"),  # pandas, beside a gap
         lambda text: text.replace(",0.25\n", ",0.250\n").replace(",0.5\n", ",5.0E-01\n"),
     ],
 )
@@ -143,7 +149,8 @@ def test_a_torn_last_line_is_left_out_and_said(file, cut, capsys):
 
 
 @pytest.mark.parametrize(
-    "line", ["1,2", "1,0.5,9,v 1,{},1,0.25,7", '1,"0.5,9', "1,0.5,9,v 1,nurse,1,0.2", "1,0.5,9,v 1,[1],1,0"]
+    "line",
+    ["1,2", "1,0.5,9,v 1,{},1,True,0.25,7", '1,"0.5,9', "1,0.5,9,v 1,nurse,1,True,0.2", "1,0.5,9,v 1,[1],1,True,0"],
 )
 def test_a_damaged_line_costs_that_line_alone(file, line, capsys):
     lines = file.read_text().splitlines()

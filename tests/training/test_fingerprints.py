@@ -250,9 +250,25 @@ def with_precision(precision: str):
     return ask
 
 
+def without_tf32(model: StagedModel) -> str | None:
+    with torch.backends.cudnn.flags(allow_tf32=not torch.backends.cudnn.allow_tf32):
+        return key(model)
+
+
+def with_short_convolutions(model: StagedModel) -> str | None:
+    switch = getattr(torch.backends.mkldnn, "conv", None)
+    if switch is None:
+        return "this torch has no such switch"
+    before, switch.fp32_precision = switch.fp32_precision, "bf16"
+    try:
+        return key(model)
+    finally:
+        switch.fp32_precision = before
+
+
 def test_switches_of_torch_change_the_key(tiny):
     asked = [key, in_autocast, in_half_autocast, *map(with_default, (torch.float64, torch.bfloat16))]
-    asked += map(with_precision, ("high", "medium"))
+    asked += [*map(with_precision, ("high", "medium")), without_tf32, with_short_convolutions]
     keys = [ask(tiny()) for ask in asked]
     assert None not in keys
     assert len(set(keys)) == len(keys)
@@ -388,6 +404,8 @@ ATTRIBUTES = {
     "an open file": lambda: io.FileIO(__file__),
     "a tensor of a class of its own": lambda: torch.zeros(2).as_subclass(Sparse),
     "a sparse tensor": lambda: torch.eye(3).to_sparse(),
+    "a quantised tensor": lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8),
+    "a quantised layer": lambda: torch.ao.nn.quantized.Conv2d(8, 8, 3),
     "a tensor without values": lambda: torch.zeros(3, device="meta"),
     "my layer": Mine,
     "my layer in a list": lambda: [Mine()],
@@ -401,6 +419,7 @@ def hooked(module: nn.Module) -> nn.Module:
     return module
 
 
+@pytest.mark.filterwarnings("ignore:.*quantize")
 @pytest.mark.parametrize("make", ATTRIBUTES.values(), ids=ATTRIBUTES)
 @pytest.mark.parametrize("place", ["layer", "torch's layer", "model"])
 def test_with_such_an_attribute_there_is_no_key(tiny, installed, make, place):

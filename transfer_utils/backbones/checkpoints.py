@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as parse
 from safetensors.torch import save as serialise
@@ -20,29 +21,38 @@ PICKLES = (b"PK", b"\x80")  # how files of torch.save begin
 COUNTS = "num_batches_tracked"  # of batch-norms, which torch sets to 0 where a file has none
 # Who puts what before the names of weights.
 WRAPPERS = {"_orig_mod.": "torch.compile", "module.": "DataParallel", "model.": "Lightning"}
+ORDER = "give the path, the model and the card in this order, for example save_checkpoint('my_model', model, {})"
 AVERAGED = "n_averaged"  # beside them, the counter of torch's AveragedModel
 
 
 def save_checkpoint(path: str | Path, model: nn.Module, card: dict[str, Any]) -> Path:
     """Write weights and card to <path>.safetensors in one step: a crash leaves the old file or the new one.
 
-    card: what a stranger needs to know about the weights: classes, photos, recipe, accuracy. ValueError, before
-    anything is written, for a card that JSON cannot hold.
+    card: what a stranger needs to know about the weights: classes, photos, recipe, accuracy. Weights that stages share
+    are stored for each of them. TypeError or ValueError, before anything is written, for a card that JSON cannot hold,
+    and for what are no weights; OSError where the file cannot be written.
     """
-    header = {CARD: _as_json(card)}
-    # safetensors takes only contiguous tensors, and convolutions may be channels_last.
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in plain(model).state_dict().items()}
     weights = _file(path)
-    weights.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(weights, serialise(tensors, header))
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"save_checkpoint() got a {type(model).__name__} as the model; {ORDER}.")
+    header = {CARD: _as_json(card)}
+    tensors = {name: _own(name, tensor) for name, tensor in plain(model).state_dict().items()}
+    try:
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(weights, serialise(tensors, header))
+    except OSError as error:
+        raise OSError(
+            f"save_checkpoint() cannot write {weights} ({error.strerror or error}). What is there stays. Make room "
+            "there or allow it, or give another path."
+        ) from error
     return weights
 
 
 def load_checkpoint(path: str | Path, model: Model) -> Model:
     """Fill the model with the weights in <path>.safetensors, and return it; a staged model gets the card too.
 
-    FileNotFoundError, or ValueError for a file that is damaged or belongs to another network; the model is then as it
-    was.
+    FileNotFoundError, or ValueError for a file that is damaged or belongs to another network, and for a network without
+    memory; the model is then as it was.
     """
     weights = _existing(path)
     content = weights.read_bytes()
@@ -91,7 +101,9 @@ def checkpoint_folder(seed: int) -> Path:
 
 
 def _file(path: str | Path) -> Path:
-    """The file that a path means, whether or not it ends in .safetensors."""
+    """The file that a path means, whether or not it ends in .safetensors. TypeError for what is no path."""
+    if not isinstance(path, str | Path):
+        raise TypeError(f"A checkpoint got a {type(path).__name__} as its path; {ORDER}.")
     return machine.expanded(f"{str(path).removesuffix(SUFFIX)}{SUFFIX}")
 
 
@@ -110,6 +122,16 @@ def _card(content: bytes) -> dict[str, Any] | None:
     except (KeyError, ValueError):
         return None
     return card if isinstance(card, dict) else None
+
+
+def _own(name: str, tensor: Any) -> Tensor:
+    """A copy with memory of its own, row by row: safetensors takes no other. ValueError for what is no such tensor."""
+    if not isinstance(tensor, Tensor) or tensor.is_meta or tensor.is_quantized or tensor.layout is not torch.strided:
+        raise ValueError(
+            f"{name} of this network is no plain tensor with values, and cannot stand in a checkpoint. Save the "
+            "network before it is quantised, and after its weights are filled."
+        )
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
 # --- cards ----------------------------------------------------------------------------------------------------------
@@ -172,6 +194,11 @@ def _check_fit(found: dict[str, Tensor], wanted: dict[str, Tensor], origin: str)
     if missing or extra:
         raise ValueError(f"{origin} does not fit this network: {_other_names(found, wanted, missing, extra)}")
     for name, tensor in ((name, found[name]) for name in wanted if name in found):  # from the photo to the head
+        if wanted[name].is_meta:  # torch would only warn, and copy nothing
+            raise ValueError(
+                f"{name} of this network is on the device 'meta', which keeps no values. Build the network outside of "
+                "torch.device('meta')."
+            )
         if tensor.shape != wanted[name].shape:
             raise ValueError(f"{origin} does not fit this network: {_other_shape(name, tensor, wanted[name])}")
         if _kind(tensor) != _kind(wanted[name]):

@@ -84,8 +84,7 @@ def _version(package: str) -> str:
 
 def _photos() -> str:
     try:
-        for path in (files.shipped_folder() / "photos").glob("*.webp"):
-            files.read_shipped("photos", path.name)
+        files.check_shipped("photos")
     except (OSError, ValueError) as error:
         return str(error)
     return "those that ship with the course are here and whole."

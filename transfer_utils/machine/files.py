@@ -44,6 +44,12 @@ def read_shipped(group: str, name: str) -> bytes:
     return content
 
 
+def check_shipped(group: str) -> None:
+    """Read every file that data/<group>/SHA256SUMS lists. Errors as in read_shipped."""
+    for name in _checksums(group):
+        read_shipped(group, name)
+
+
 def write_checksums(group: str) -> None:
     """Write data/<group>/SHA256SUMS for its files, in the format that `sha256sum -c` reads."""
     files = [

@@ -1,8 +1,8 @@
 """Runs through worker processes, each finished one stored at once, so that a restart skips what is done."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,8 @@ def sweep(
     jobs must all have the same settings. Every worker is a process of its own with one thread. backend: 'loky' for
     processes on this machine, 'ray' for a Ray cluster.
     ValueError, before anything runs, for arguments that make no sweep and for a file that is no sweep's;
-    RuntimeError while another sweep writes to the same file; OSError where it cannot be written.
+    RuntimeError while another sweep writes to the same file, which drives without locks do not say; OSError where it
+    cannot be written.
     """
     path = expanded(path).resolve()
     todo = _checked(jobs)
@@ -40,8 +41,7 @@ def sweep(
     packed, settings = pack(function), list(todo[0])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Held by the system for this process: it ends with it, even when the process is killed.
-        with FileLock(f"{path}.lock", timeout=0):
+        with _alone(path):
             rows = read(path, settings)
             done = _finished(rows, settings)
             missing = [job for job in todo if job_key(job) not in done]
@@ -50,16 +50,33 @@ def sweep(
                     # An earlier try of this job gives way.
                     rows = [row for row in rows if job_of(row, settings) != job_of(fresh[0], settings)] + fresh
                     write(path, rows)
-    except Timeout:
-        raise RuntimeError(
-            f"Another sweep is writing to {path}. Wait until it ends, or give this one a file of its own."
-        ) from None
     except OSError as error:
         raise OSError(
             f"sweep() cannot write to {path} ({error}). What is in it stays. Make room there or allow it, and call "
             "this again, or give another path."
         ) from error
     return as_table(rows, settings)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other sweeps away from this file. The system holds the lock for this process: both end together."""
+    lock = FileLock(f"{path}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RuntimeError(
+            f"Another sweep is writing to {path}. Wait until it ends, or give this one a file of its own."
+        ) from None
+    except (OSError, NotImplementedError) as error:
+        if (
+            getattr(error, "filename", None) is not None
+        ):  # the folder takes no file; otherwise this drive has no locks, and we go on
+            raise
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def failures(rows: pd.DataFrame) -> pd.DataFrame:
@@ -90,7 +107,7 @@ def _checked(jobs: Any) -> list[Row]:
         raise ValueError("sweep() got no jobs; give it at least one, for example [{'seed': 0}].")
     seen = set()
     for job in checked:
-        if list(job) != list(checked[0]):
+        if job.keys() != checked[0].keys():
             raise ValueError(f"sweep() got settings {list(job)} after {list(checked[0])}; all jobs need the same ones.")
         if job_key(job) in seen:
             raise ValueError(f"sweep() got the job {job} twice; leave one out.")

@@ -17,6 +17,7 @@ from transfer_utils.machine import write_atomically
 Row = dict[str, Any]
 MEASURED = ("seconds", "peak_mb", "versions")  # what a sweep itself says of every run
 JOB, COUNT = "job", "job_rows"  # the settings of the run as JSON, and how many rows it gave; not in the returned table
+PLAIN = {"": None, "True": True, "False": False, "TRUE": True, "FALSE": False}  # spreadsheets write capitals
 WHOLE = re.compile(r"0|-?[1-9][0-9]*")
 # Exponents have a sign, as Python writes them: hexadecimal digests such as 123e45678901 stay text.
 NUMBER = re.compile(r"-?([0-9]+\.[0-9]*|[0-9]+(\.[0-9]*)?[eE][+-][0-9]{1,3})|nan|-?inf")
@@ -54,8 +55,8 @@ def to_cell(value: Any) -> str:
 
 def from_cell(cell: str) -> Any:
     """The scalar behind a cell, see to_cell."""
-    if cell in ("", "True", "False"):
-        return {"": None, "True": True, "False": False}[cell]
+    if cell in PLAIN:
+        return PLAIN[cell]
     if cell.startswith('"'):
         with contextlib.suppress(ValueError):
             return json.loads(cell)
@@ -199,7 +200,9 @@ def _row(header: list[str], cells: list[str]) -> Row | None:
         job = json.loads(row[JOB])
     except (TypeError, ValueError):
         return None
-    return {**row, **job, JOB: job_key(job)} if isinstance(job, dict) and isinstance(row.get(COUNT), int) else None
+    return (
+        {**row, **job, JOB: job_key(job)} if isinstance(job, dict) and isinstance(row.get(COUNT), int | float) else None
+    )
 
 
 def _refuse_decimal_commas(path: Path, header: list[str], lines: Iterable[tuple[int, list[str]]]) -> None:

@@ -54,7 +54,10 @@ def fingerprint(model: StagedModel, prefix: nn.Module, images: Tensor, device: t
 def _switches(device: torch.device) -> tuple:
     """What changes numbers by a switch of torch's, autocast of the caller among them."""
     around = torch.is_autocast_enabled(device.type), torch.get_autocast_dtype(device.type)
-    return device.type, torch.get_default_dtype(), torch.get_float32_matmul_precision(), around
+    products = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    # Before torch 2.9 there is no such switch.
+    convolutions = getattr(getattr(torch.backends.mkldnn, "conv", None), "fp32_precision", "none")
+    return device.type, torch.get_default_dtype(), products, convolutions, around
 
 
 class _Pickler(pickle.Pickler):
@@ -85,7 +88,7 @@ class _Pickler(pickle.Pickler):
 
 
 def _digest(tensor: Tensor) -> bytes:
-    if type(tensor) not in (Tensor, nn.Parameter):
+    if type(tensor) not in (Tensor, nn.Parameter) or tensor.is_quantized:  # whose scale is not among its values
         raise pickle.PicklingError(f"{type(tensor).__name__} may act otherwise than its values say")
     return machine.digest(tensor)
 
