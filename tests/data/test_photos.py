@@ -261,7 +261,7 @@ IMAGES = {
     "a set": (ImageSet(GOOD, LABELS, ("cat", "dog")), r"type ImageSet.*photos\.images"),
     "0 to 1": (
         GOOD / 255,
-        r"float32 images from 0.* to 1; .*\(N, 3, H, W\).*\(images \* 255\)\.round\(\)\.byte\(\)",
+        r"float32 images from 0\S* to [01]\S*; .*\(N, 3, H, W\).*\(images \* 255\)\.round\(\)\.byte\(\)",
     ),
     "0 to 255": (GOOD.float(), r"float32 images from .* to 2.*: images\.round\(\)\.byte\(\)"),
     "normalised": (GOOD / 127.5 - 1, "float32 images from -.*before they were normalised"),

@@ -537,6 +537,13 @@ def test_a_script_is_a_script_whatever_its_name(tiny, tmp_path, monkeypatch, nam
     assert key(with_layer(tiny(), script.Layer())) is None
 
 
+def test_a_package_may_be_installed_into_any_folder(tiny, installed, monkeypatch):
+    """As pip install --target does; the names of the usual folders only save a look at what is installed."""
+    usual = key(with_layer(tiny(), installed.Layer()))
+    monkeypatch.setattr(fingerprints, "INSTALLED", set())
+    assert usual == key(with_layer(tiny(), installed.Layer())) is not None
+
+
 def test_a_file_beside_the_installed_packages_is_a_script(tiny, installed, tmp_path, monkeypatch):
     (tmp_path / "site-packages" / "loose_layers.py").write_text(INSTALLED)
     loose = importlib.import_module("loose_layers")

@@ -39,6 +39,6 @@ def alone(place: Path) -> Iterator[None]:
 
 
 def _lock_of(place: Path) -> Path:
-    # 256 files at most, since nobody can say when one may go. Two places that share one wait for each other now and then.
+    # 256 files at most, since nobody can say when one may go. Two places that share one wait for each other.
     digest = hashlib.sha256(os.fsencode(place.resolve())).hexdigest()
     return Path(tempfile.gettempdir(), f"transfer_utils-{digest[:2]}.lock")

@@ -69,10 +69,9 @@ def _alone(path: Path) -> Iterator[None]:
             f"Another sweep is writing to {path}. Wait until it ends, or give this one a file of its own."
         ) from None
     except (OSError, NotImplementedError) as error:
-        if (
-            getattr(error, "filename", None) is not None
-        ):  # the folder takes no file; otherwise this drive has no locks, and we go on
+        if getattr(error, "filename", None) is not None:  # the folder takes no file
             raise
+        # This drive has no locks: we go on without.
     try:
         yield
     finally:

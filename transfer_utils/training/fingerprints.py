@@ -133,11 +133,17 @@ def _package(code: Any) -> str:
     module = code.__globals__["__name__"] if isinstance(code, FunctionType) else code.__module__
     package = module.partition(".")[0]
     file = Path(getattr(sys.modules[package], "__file__", None) or "")
-    if INSTALLED & set(file.parts) or OURS in file.parents:
+    if INSTALLED & set(file.parts) or OURS in file.parents or _is_installed(package, file):
         return package
     if package in sys.builtin_module_names or PYTHONS in file.parents:
         return "python"
     raise pickle.PicklingError(f"{code.__qualname__} is from {module}, which is not in an installed package")
+
+
+def _is_installed(package: str, file: Path) -> bool:
+    """Whether the file lies where a package of this name was installed, in whichever folder (pip install --target)."""
+    places = (importlib.metadata.distribution(name).locate_file("") for name in _distributions().get(package, ()))
+    return any(Path(str(place)) in file.parents for place in places)
 
 
 def _version(package: str) -> str:
