@@ -132,3 +132,35 @@ def test_counting_a_prefix_leaves_the_model_alone(tiny, mode):
     assert backbones.drift(before, model) == {}
     assert model.frozen == ["stem"]
     assert model.body.training == mode
+
+
+@pytest.mark.parametrize("size", [0, -1, 32.0, "32", None, True, (32, 32)])
+@pytest.mark.parametrize("cost", [*MEASURES, lambda model, size, _: backbones.prefix_flops(model, size)])
+def test_a_size_that_is_none_is_refused(tiny, cost, size):
+    with pytest.raises(ValueError, match="got size=.*Give one whole number of at least 1"):
+        cost(tiny(), size, 4)
+
+
+@pytest.mark.parametrize("batch", [0, -1, 4.0, "4", None])
+@pytest.mark.parametrize("cost", MEASURES)
+def test_a_batch_that_is_none_is_refused(tiny, cost, batch):
+    """A batch of 0 photos cost 0 operations."""
+    with pytest.raises(ValueError, match="got batch=.*a whole number of at least 1"):
+        cost(tiny(), 32, batch)
+
+
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("cost", [backbones.activation_bytes, backbones.step_flops, backbones.training_bytes])
+def test_costs_are_those_of_training_also_where_the_caller_switched_gradients_off(tiny, cost, off):
+    """Nothing was kept for a backward pass then: 0 bytes."""
+    model = tiny()
+    expected = cost(model, 32, 4)
+    with off():
+        assert cost(model, 32, 4) == expected
+        assert backbones.step_seconds(model, 32, 4, repeats=1) > 0
+
+
+@pytest.mark.parametrize("depths", [["stem"], ["body", "body"]])
+def test_depths_between_which_nothing_lies_take_what_was_measured(tiny, depths, monkeypatch):
+    monkeypatch.setattr(costs, "step_seconds", lambda model, *_: 0.001 if model.frozen else 0.002)
+    assert [fact["predicted_ms"] for fact in backbones.by_depth(tiny(), depths, 32, 4)] == [1.0] * len(depths)

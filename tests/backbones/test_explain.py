@@ -227,3 +227,11 @@ def test_the_same_seed_is_the_same_picture(bright):
     assert not torch.equal(first[0], first[1])
     distinct = [course.cover(photos, maps, seed)["what does not glow"].images for seed in (3, 4)]
     assert torch.equal(*distinct)  # where no two are alike, it does not
+
+
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_a_map_is_the_same_where_the_caller_switched_gradients_off(tiny, off):
+    model, photos, labels = tiny(), torch.full((2, 3, 32, 32), 9, dtype=torch.uint8), torch.tensor([0, 1])
+    expected = backbones.grad_cam(model, photos, labels, "body")
+    with off():
+        assert torch.equal(backbones.grad_cam(model, photos, labels, "body"), expected)

@@ -158,3 +158,11 @@ def test_the_extra_brings_what_onnx_needs():
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert {line.partition(">")[0] for line in project["optional-dependencies"]["export"]} == set(NEEDED)
     assert all(importlib.util.find_spec(name) for name in NEEDED)
+
+
+@pytest.mark.parametrize("name", ["a.pt2", "a.onnx"])
+@pytest.mark.parametrize("size", [0, "32", 32.0, True, None])
+def test_a_size_that_is_none_is_refused(tiny, tmp_path, name, size):
+    with pytest.raises(ValueError, match=r"export\(\) got size=.*Give one whole number of at least 1"):
+        backbones.export(tmp_path / "new" / name, tiny(), size)
+    assert not any(tmp_path.iterdir())

@@ -5,6 +5,7 @@ import gc
 import io
 import pickle
 import sys
+import threading
 from collections import OrderedDict
 
 import pytest
@@ -424,6 +425,36 @@ def test_every_loop_counts_not_only_the_last(tiny, pairs, own_home):
     with pytest.raises(RuntimeError, match="A second training would change"):
         training.fit(model, *pairs, 32, QUICK, progress=False)
     assert len(list(first)) == 9
+
+
+def test_a_second_training_in_another_thread_is_refused_also_in_the_middle_of_a_step(tiny, pairs, own_home):
+    """Both would go on, and each undo what the other learns."""
+    model, said, begun = tiny(), [], []
+
+    class Second(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if not begun:
+                begun.append(self)
+                thread = threading.Thread(target=second, daemon=True)
+                thread.start()
+                thread.join(timeout=5)  # the second one would wait for this step
+            return x
+
+    def second() -> None:
+        try:
+            next(training.train(model, *pairs, 32, QUICK))
+        except RuntimeError as error:
+            said.append(str(error))
+
+    model.pool = nn.Sequential(model.pool, Second())
+    assert len(list(training.train(model, *pairs, 32, QUICK))) == 10
+    assert said[0].startswith("A second training would change tiny while a training loop runs on it")
+
+
+@pytest.mark.parametrize("classes", [1, 0, 2.0, "3", None, True])
+def test_a_head_for_no_number_of_classes_is_refused(tiny, classes):
+    with pytest.raises(ValueError, match=r"new_head\(\) got classes=.*needs at least 2, a whole number"):
+        tiny().new_head(classes)
 
 
 def test_freezing_from_inside_a_step_is_refused(tiny, pairs, own_home):

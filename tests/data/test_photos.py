@@ -462,3 +462,19 @@ def test_results_refuses_an_unknown_name(shipped_copy):
     pd.DataFrame({"seed": [0]}).to_csv(shipped_copy / "results" / "stub.csv", index=False)
     with pytest.raises(ValueError, match=r"There is no stored result 'stab'\. Did you mean 'stub'\? Known: .*stub"):
         stats.results("stab")
+
+
+INDICES = ["cat", (1, 2), {1, 2}, [100], [True, False], torch.tensor([0.0]), slice(None, None, -1), object()]
+
+
+@pytest.mark.parametrize("index", INDICES, ids=lambda index: type(index).__name__)
+def test_what_picks_no_photos_is_refused_in_words(index):
+    few = data.load(split="valid").take(2)
+    with pytest.raises(ValueError, match=r"that picks nothing of 20 photos .* Give a list of positions.*photos\.only"):
+        few[index]
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.5, float("nan"), "0.8", None, [0.8]])
+def test_what_is_no_fraction_is_refused(fraction):
+    with pytest.raises(ValueError, match=r"split\(\) got fraction=.*; it must lie between 0 and 1, for example 0.8"):
+        data.load(split="valid").split(fraction)

@@ -179,16 +179,26 @@ def test_an_evaluation_holds_what_it_was_given():
 @pytest.mark.parametrize(
     ("logits", "labels", "said"),
     [
-        (torch.zeros(3, 4), torch.tensor([0, 1]), r"logits \(3, 4\), labels \(2,\) and 4 classes; it needs logits"),
-        (torch.zeros(2, 5), torch.tensor([0, 1]), r"logits \(2, 5\), labels \(2,\) and 4 classes; it needs logits"),
+        (torch.zeros(3, 4), torch.tensor([0, 1]), "got 3 photos and 2 labels; it needs a label for each photo"),
+        (torch.zeros(2, 5), torch.tensor([0, 1]), r"logits \(2, 5\) and 4 classes; it needs logits"),
         (torch.zeros(2), torch.tensor([0, 1]), "it needs logits"),
-        (torch.zeros(2, 4), torch.tensor([[0], [1]]), "it needs logits"),
+        (torch.zeros(2, 4), torch.tensor([[0], [1]]), "it needs one a photo"),
         (torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), "at least one photo"),
-        (torch.zeros(2, 4), torch.tensor([0, 4]), "whole number from 0 to 3"),
-        (torch.zeros(2, 4), torch.tensor([-1, 0]), "whole number from 0 to 3"),
-        (torch.zeros(2, 4), torch.tensor([0.0, 1.0]), "whole number from 0 to 3"),
+        (torch.zeros(2, 4), torch.tensor([0, 4]), "labels go from 0 to 3"),
+        (torch.zeros(2, 4), torch.tensor([-1, 0]), "labels count from 0"),
+        (torch.zeros(2, 4), torch.tensor([0.0, 1.0]), r"float32 labels; .* labels\.long\(\)"),
+        # 25 * 26 is no byte: such photos would be in another cell of the confusion matrix
+        (torch.zeros(2, 4), torch.tensor([0, 1], dtype=torch.uint8), r"uint8 labels; .* labels\.long\(\)"),
+        (torch.full((2, 4), torch.nan), torch.tensor([0, 1]), "logits of 2 of 2 photos that make no probabilities"),
+        (torch.tensor([[0.0] * 4, [torch.inf] * 4]), torch.tensor([0, 1]), "logits of 1 of 2 photos that make no"),
     ],
 )
 def test_logits_and_labels_that_do_not_fit_are_refused(logits, labels, said):
     with pytest.raises(ValueError, match=said):
         stats.evaluate(logits, labels, NAMES)
+
+
+@pytest.mark.parametrize("logits", [[[0.0] * 4] * 2, np.zeros((2, 4)), torch.zeros(2, 4, dtype=torch.long), None])
+def test_what_are_no_logits_is_refused(logits):
+    with pytest.raises(TypeError, match=r"evaluate\(\) got logits of .*; they are a tensor of floats"):
+        stats.evaluate(logits, torch.tensor([0, 1]), NAMES)

@@ -4,9 +4,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from transfer_utils import data
 from transfer_utils.backbones import StagedModel, course_resnet, drift, freeze
@@ -295,14 +297,40 @@ def test_everything_frozen(tiny, pairs):
         fit(freeze(tiny(), "head"), *pairs, 32, QUICK, progress=False)
 
 
-@pytest.mark.parametrize("epochs", [0, -1])
-def test_no_epochs(tiny, pairs, epochs):
-    with pytest.raises(ValueError, match=f"got {epochs} epochs and 128 photos; it needs at least 1 and 2"):
-        fit(tiny(), *pairs, 32, Recipe(epochs=epochs), progress=False)
+NO_RECIPES = [
+    *((name, value) for name in ("epochs", "batch", "evaluate_every") for value in (0, -1, 2.5, "3", None, True)),
+    *((name, value) for name in ("rate", "head_ratio") for value in (0, -1, float("nan"), float("inf"), "1e-3", None)),
+    *(("decay", value) for value in (-1, float("nan"), None)),
+    *(("seed", value) for value in (None, 0.5, 2**32, -(2**32), "0")),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), NO_RECIPES)
+def test_what_nobody_can_train_with_is_no_recipe(name, value):
+    """evaluate_every=0 failed after the first epoch; a rate of 0 or NaN did not fail at all."""
+    said = rf"Recipe\(\) got {name}={re.escape(repr(value))}; it must be a .*, for example \d"
+    with pytest.raises(ValueError, match=said):
+        Recipe(**{name: value})
+
+
+@pytest.mark.parametrize("call", ["train", "fit"])
+@pytest.mark.parametrize("recipe", ["fast", {"epochs": 1}, 20])
+def test_what_is_no_recipe_is_refused_before_the_training(untouched, pairs, call, recipe):
+    with pytest.raises(TypeError, match=r"a recipe of type .*; give a Recipe, for example Recipe\(20\)"):
+        TRAININGS[call](untouched, *pairs, 32, recipe)
+
+
+def test_numbers_of_numpy_make_the_same_recipe(tiny, pairs):
+    """As they come out of a table."""
+    numbers = {"epochs": 1, "batch": 32, "seed": 3}
+    one, other = tiny(), tiny()
+    fit(one, pairs[0], None, 32, Recipe(**numbers), progress=False)
+    fit(other, pairs[0], None, 32, Recipe(**{name: np.int64(n) for name, n in numbers.items()}), progress=False)
+    assert drift(state(one), other) == {}
 
 
 def test_one_photo(tiny, pairs):
-    with pytest.raises(ValueError, match="and 1 photos; it needs at least 1 and 2"):
+    with pytest.raises(ValueError, match="got 1 photos; it needs at least 2"):
         fit(tiny(), pairs[0][:1], None, 32, QUICK, progress=False)
 
 
@@ -457,6 +485,71 @@ def test_until_flat_counts_looks_not_epochs(tiny, pairs, scripted):
     scripted(0.9, 0.5, 0.5)
     history = fit_until_flat(tiny(), *pairs, 32, Recipe(epochs=6, batch=64, evaluate_every=2), patience=2)
     assert history["epoch"].tolist() == [2, 4, 6]
+
+
+def test_until_flat_keeps_the_best_epoch_of_those_before_an_interrupt(tiny, pairs, scripted, interrupt, capsys):
+    looks = scripted(0.9, 0.5, 0.5)
+    interrupt(6)  # two steps an epoch: in the third one
+    model = tiny()
+    history = fit_until_flat(model, *pairs, 32, Recipe(epochs=5, batch=64), patience=3)
+    assert history["valid"].tolist() == [0.9, 0.5]
+    assert drift(looks[0], model) == {}
+    assert "Interrupted after 2 of 5 epochs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("patience", [0, -1, 1.5, "2", None])
+def test_a_patience_that_is_none_is_refused_before_the_training(tiny, pairs, patience):
+    with pytest.raises(ValueError, match=r"got patience=.*; it must be a whole number of looks, at least 1"):
+        fit_until_flat(tiny(), *pairs, 32, QUICK, patience)
+
+
+# --- who calls it -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("through", [None, "stem"])
+def test_gradients_that_the_caller_switched_off_are_on_in_a_training(tiny, pairs, off, through):
+    """Many notebooks begin with torch.set_grad_enabled(False)."""
+    expected, model = freeze(tiny(), through), freeze(tiny(), through)
+    fit(expected, *pairs, 32, QUICK, progress=False)
+    with off():
+        fit(model, *pairs, 32, QUICK, progress=False)
+        assert not torch.is_grad_enabled()
+    assert drift(state(expected), model) == {}
+
+
+class Checkpointed(nn.Module):
+    """Computed again in the backward pass, to save memory."""
+
+    def __init__(self, share: float):
+        super().__init__()
+        self.drop = nn.Dropout(share)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return checkpoint(lambda x: torch.tanh(self.drop(x)), x, use_reentrant=False)
+
+
+class Noisy(nn.Module):
+    """With noise in its gradients, which no computing again explains."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.requires_grad:
+            x.register_hook(lambda slope: slope + torch.randn_like(slope))
+        return x * 1
+
+
+def test_dropout_in_a_checkpointed_part_is_refused_since_it_would_drop_others_in_the_backward_pass(tiny, pairs):
+    model = tiny()
+    model.pool = nn.Sequential(model.pool, Checkpointed(0.5))
+    with pytest.raises(RuntimeError, match=r"draws random numbers, as dropout does.*set_grad_checkpointing\(False\)"):
+        fit(model, *pairs, 32, QUICK, progress=False)
+
+
+@pytest.mark.parametrize("part", [Checkpointed(0.0), nn.Dropout(0.5), Noisy()], ids=lambda part: type(part).__name__)
+def test_other_parts_that_draw_or_are_checkpointed_train(tiny, pairs, part):
+    model = tiny()
+    model.pool = nn.Sequential(model.pool, part)
+    assert len(fit(model, *pairs, 32, QUICK, progress=False)) == 2
 
 
 # --- what the hardware asks for -----------------------------------------------------------------------------------

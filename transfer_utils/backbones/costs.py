@@ -11,7 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from transfer_utils.backbones.freezing import count_parameters, freeze
 from transfer_utils.backbones.stages import StagedModel, unwrapped
-from transfer_utils.machine import autocast, best_device, channels_last
+from transfer_utils.machine import autocast, best_device, channels_last, check_size, is_whole
+
+with_gradients = torch.inference_mode(False)  # also where the caller switched them off, by no_grad for example
 
 
 def optimiser_bytes(model: nn.Module) -> int:
@@ -22,6 +24,7 @@ def optimiser_bytes(model: nn.Module) -> int:
     return 8 * count_parameters(model, trainable=True)
 
 
+@with_gradients
 def activation_bytes(model: nn.Module, size: int, batch: int) -> int:
     """Bytes that the forward pass of one batch keeps for the backward pass, weights left out.
 
@@ -43,6 +46,7 @@ def activation_bytes(model: nn.Module, size: int, batch: int) -> int:
     return sum(kept.values())
 
 
+@with_gradients
 def step_flops(model: nn.Module, size: int, batch: int) -> int:
     """Floating-point operations of one training step, forward and backward, as torch counts them."""
     network, x, y = _step_parts(model, size, batch)
@@ -53,6 +57,7 @@ def step_flops(model: nn.Module, size: int, batch: int) -> int:
 
 def prefix_flops(model: nn.Module, size: int) -> int:
     """Floating-point operations of the frozen stages for one photo: 0 where nothing is frozen."""
+    check_size("prefix_flops()", size)
     copied = copy.deepcopy(unwrapped(model)).to(best_device()).eval()
     prefix, _ = copied.parts()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -71,6 +76,7 @@ def training_bytes(model: nn.Module, size: int, batch: int) -> int:
     return weight_bytes(model) + gradients + optimiser_bytes(model) + activation_bytes(model, size, batch)
 
 
+@with_gradients
 def step_seconds(model: nn.Module, size: int, batch: int, repeats: int = 5) -> float:
     """Seconds of one training step, measured: the median of a few, after one to warm up."""
     network, x, y = _step_parts(model, size, batch)
@@ -109,13 +115,20 @@ def by_depth(model: StagedModel, depths: Iterable[str | None], size: int, batch:
     least = 1000 * step_seconds(model, size, batch)
     most = 1000 * step_seconds(freeze(model, None), size, batch)
     for fact in known:
-        share = (fact["flops"] - known[-1]["flops"]) / (known[0]["flops"] - known[-1]["flops"])
+        # Of a single depth, or of depths that differ in nothing, none lies between.
+        share = (fact["flops"] - known[-1]["flops"]) / ((known[0]["flops"] - known[-1]["flops"]) or 1)
         fact["predicted_ms"] = least + share * (most - least)
     return known
 
 
 def _step_parts(model: nn.Module, size: int, batch: int) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
-    """A copy of what trains, and a made-up batch as it arrives there: the model itself stays as it is."""
+    """A copy of what trains, and a made-up batch as it arrives there: the model itself stays as it is.
+
+    ValueError for a size or a batch that is no whole number of at least 1.
+    """
+    check_size("A training step", size)
+    if not is_whole(batch, 1):
+        raise ValueError(f"A training step got batch={batch!r}; it is how many photos, a whole number of at least 1.")
     device = best_device()
     copied = copy.deepcopy(unwrapped(model)).to(device).train()
     prefix, rest = copied.parts()

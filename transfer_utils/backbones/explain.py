@@ -22,7 +22,7 @@ def grad_cam(model: nn.Module, photos: Tensor, labels: Tensor, stage: str) -> Te
     check_photos("grad_cam()", photos)
     check_labels("grad_cam()", labels, len(photos), getattr(staged.head, "out_features", None))
     device, pairs = staged.mean.device, zip(photos.split(BATCH), labels.split(BATCH), strict=True)
-    with keeping_modes(staged):
+    with keeping_modes(staged), torch.inference_mode(False):  # gradients, also where the caller has no_grad
         staged.eval()
         return torch.cat([_heat(staged, part.to(device), of.to(device), stage) for part, of in pairs])
 

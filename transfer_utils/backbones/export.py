@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from transfer_utils.backbones.stages import StagedModel, unwrapped
+from transfer_utils.machine import check_size
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
@@ -28,10 +29,12 @@ def export(path: str | Path, model: nn.Module, size: int) -> Path:
     """Write the network with its preprocessing to one file, for any number of photos of size x size pixels.
 
     path: ends in .pt2, a program for torch.export.load, or in .onnx, which runs without torch and takes `photos`, uint8
-    (N, 3, size, size). ValueError for another ending; TypeError as in freeze; ImportError names the packages that
-    ONNX lacks. Sources: https://docs.pytorch.org/docs/stable/export.html and https://docs.pytorch.org/docs/stable/onnx.html
+    (N, 3, size, size). ValueError for another ending, and for a size that is no whole number of at least 1; TypeError
+    as in freeze; ImportError names the packages that ONNX lacks. Sources: https://docs.pytorch.org/docs/stable/export.html
+    and https://docs.pytorch.org/docs/stable/onnx.html
     """
     path, staged = Path(path), unwrapped(model)
+    check_size("export()", size)
     if path.suffix not in (".pt2", ".onnx"):
         raise ValueError(f"export() got {path.name!r}; the name must end in .pt2 or .onnx.")
     if path.suffix == ".onnx":

@@ -8,6 +8,7 @@ import threading
 import traceback
 import weakref
 from collections.abc import Generator, Iterator
+from types import FrameType
 from typing import Any
 
 from torch import nn
@@ -66,15 +67,18 @@ def watch(model: Any, loop: Loop) -> Loop:
     return loop
 
 
-def refuse_while_training(model: Any, what: str, states: tuple[str, ...] = RUNS) -> None:
-    """RuntimeError while a training loop has begun on this model and may still go on. states: of such a loop."""
-    if not _going_on(model, states):
+def refuse_while_training(model: Any, what: str, but: FrameType | None = None) -> None:
+    """RuntimeError while a training loop has begun on this model and may still go on. but: not the loop of this frame.
+
+    One that runs at this moment does so in another thread.
+    """
+    if not _going_on(model, but):
         return
     gc.collect()  # a loop that nobody can reach any more may wait for this
-    for loop in _going_on(model, states):
+    for loop in _going_on(model, but):
         if inspect.getgeneratorstate(loop) == inspect.GEN_SUSPENDED and _lies_in_a_traceback(loop):
             loop.close()
-    if not _going_on(model, states):
+    if not _going_on(model, but):
         return
     raise RuntimeError(
         f"{what} would change {model.name} while a training loop runs on it, and the loop goes by the stages as they "
@@ -82,8 +86,9 @@ def refuse_while_training(model: Any, what: str, states: tuple[str, ...] = RUNS)
     )
 
 
-def _going_on(model: Any, states: tuple[str, ...]) -> list[Loop]:
-    return [loop for loop in _LOOPS.get(model, ()) if inspect.getgeneratorstate(loop) in states]
+def _going_on(model: Any, but: FrameType | None) -> list[Loop]:
+    begun = [loop for loop in _LOOPS.get(model, ()) if inspect.getgeneratorstate(loop) in RUNS]
+    return [loop for loop in begun if loop.gi_frame is not but]  # type: ignore[attr-defined]
 
 
 def _lies_in_a_traceback(loop: Loop) -> bool:

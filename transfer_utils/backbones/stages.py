@@ -11,7 +11,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from transfer_utils.backbones.held import eval_held, is_held
 from transfer_utils.backbones.in_use import refuse_while_training
-from transfer_utils.machine import Seed, check_photos, draws_from, generator, unknown
+from transfer_utils.machine import Seed, check_photos, draws_from, generator, is_whole, unknown
 
 
 class Stages(nn.Sequential):
@@ -118,8 +118,8 @@ class StagedModel(Stages):
         time, whatever else draws meanwhile. ValueError for fewer than two; RuntimeError while a training loop runs on
         the model.
         """
-        if classes < 2:
-            raise ValueError(f"new_head() got classes={classes}; a classifier needs at least 2.")
+        if not is_whole(classes, 2):
+            raise ValueError(f"new_head() got classes={classes!r}; a classifier needs at least 2, a whole number.")
         refuse_while_training(self, "new_head()")
         with draws_from(generator(seed)):
             fresh = nn.Linear(self.head.in_features, classes)

@@ -1,6 +1,7 @@
 """Labelled photos in memory: checked when they come in, picked and drawn from without changing them."""
 
 import copy
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,8 +46,14 @@ class ImageSet:
         return f"{len(self):,} photos of {height}x{width} pixels, {len(self.classes)} classes: {names}"
 
     def __getitem__(self, index: Tensor | Sequence[int] | slice) -> "ImageSet":
-        """The photos at a tensor, list or slice of positions. ValueError for a single position."""
-        images, labels = self.images[index], self.labels[index]
+        """The photos at a tensor, list or slice of positions. ValueError for a single position, and for no position."""
+        try:
+            images, labels = self.images[index], self.labels[index]
+        except (IndexError, TypeError, ValueError) as error:  # torch's words, for whatever is no index
+            raise ValueError(
+                f"photos[...] got a {type(index).__name__} that picks nothing of {len(self)} photos ({error}). Give "
+                "a list of positions, one True or False a photo, or a slice. Photos of a class: photos.only('cat')."
+            ) from error
         if labels.ndim != 1:
             raise ValueError(f"photos[{index}] would be no set of photos. Give a list of positions, or a slice.")
         return self._part(images=images, labels=labels)
@@ -86,8 +93,8 @@ class ImageSet:
 
     def split(self, fraction: float, seed: int = 0) -> tuple["ImageSet", "ImageSet"]:
         """Two disjoint parts: about `fraction` of every class, and the rest. ValueError unless 0 < fraction < 1."""
-        if not 0 < fraction < 1:
-            raise ValueError(f"split() got fraction={fraction}; it must lie between 0 and 1, for example 0.8.")
+        if not (isinstance(fraction, numbers.Real) and 0 < fraction < 1):
+            raise ValueError(f"split() got fraction={fraction!r}; it must lie between 0 and 1, for example 0.8.")
         counts = torch.bincount(self.labels, minlength=len(self.classes)).tolist()
         first, rest = self._shuffled_by_class(seed, [round(fraction * n) for n in counts])
         return self[first], self[rest]

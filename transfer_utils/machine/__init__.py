@@ -15,7 +15,7 @@ from transfer_utils.machine.device import (
 )
 from transfer_utils.machine.doctor import check
 from transfer_utils.machine.downloads import download_weights, fetch
-from transfer_utils.machine.draws import Seed, draws_from, generator
+from transfer_utils.machine.draws import Seed, draws_from, generator, no_second_draws
 from transfer_utils.machine.errors import unknown
 from transfer_utils.machine.files import expanded, read_shipped, shipped_folder, write_atomically, write_checksums
 from transfer_utils.machine.homes import cache_folder, temporary_folder, trouble, use_home
@@ -47,6 +47,7 @@ __all__ = [
     "in_parts",
     "is_whole",
     "keep",
+    "no_second_draws",
     "nothing_kept",
     "on_device",
     "precision",

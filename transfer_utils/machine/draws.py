@@ -38,13 +38,31 @@ class draws_from(TorchDispatchMode):  # noqa: N801  # used like torch.no_grad
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         """Run one operation; if it draws, from our generator."""
         kwargs = kwargs or {}
-        if torch.Tag.nondeterministic_seeded not in func.tags or not _on_cpu(args, kwargs):
+        if not _draws(func, args, kwargs):
             return func(*args, **kwargs)
         self.drawn = True
         form = _taking_a_generator(func)
         if form is None or kwargs.get("generator") is not None:
             return func(*args, **kwargs)
         return form(*args, **{**kwargs, "generator": self.source})
+
+
+class no_second_draws(TorchDispatchMode):  # noqa: N801  # used like torch.no_grad
+    """Around a backward pass: RuntimeError where a part of the network runs, and draws, for a second time.
+
+    torch.utils.checkpoint would repeat the draws of the process's state, and those came from draws_from. What a hook
+    draws, for noise in a gradient, is no repetition.
+    """
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        """Run one operation, unless it draws where gradients are recorded, as only a repetition does there."""
+        if _draws(func, args, kwargs or {}) and torch.is_grad_enabled():
+            raise RuntimeError(
+                "A checkpointed part of this network (torch.utils.checkpoint) draws random numbers, as dropout does. "
+                "In the backward pass it would draw others, and its gradients would be wrong. Switch checkpointing "
+                "off, for example by set_grad_checkpointing(False), or set its dropout to 0."
+            )
+        return func(*args, **(kwargs or {}))
 
 
 @functools.cache
@@ -57,6 +75,10 @@ def _taking_a_generator(func: Any) -> Any:
 
 def _arguments(func: Any) -> list[str]:
     return [argument.name for argument in func._schema.arguments]
+
+
+def _draws(func: Any, args: tuple, kwargs: dict) -> bool:
+    return torch.Tag.nondeterministic_seeded in func.tags and _on_cpu(args, kwargs)
 
 
 def _on_cpu(args: tuple, kwargs: dict) -> bool:

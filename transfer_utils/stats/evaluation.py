@@ -10,6 +10,7 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from transfer_utils.machine import check_labels
 from transfer_utils.stats.intervals import Share, share_interval
 
 BINS = 10
@@ -118,13 +119,24 @@ class Evaluation:
 def evaluate(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> Evaluation:
     """Judge logits (N, C) by the labels (N,), which are positions in the C classes.
 
-    ValueError for no photos, shapes that do not fit each other, or a label that is no position.
+    ValueError for no photos, shapes that do not fit each other, logits that make no probabilities, or a label that is
+    no position; TypeError for what are no tensors.
     """
-    shapes = f"evaluate() got logits {tuple(logits.shape)}, labels {tuple(labels.shape)} and {len(classes)} classes"
-    if not len(labels) or logits.shape != (len(labels), len(classes)) or labels.ndim != 1:
-        raise ValueError(f"{shapes}; it needs logits (photos, classes) and one label for each of at least one photo.")
-    if labels.is_floating_point() or not 0 <= int(labels.min()) <= int(labels.max()) < len(classes):
-        raise ValueError(f"{shapes}; each label must be a whole number from 0 to {len(classes) - 1}.")
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        what = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
+        raise TypeError(f"evaluate() got logits of {what}; they are a tensor of floats, as predict() gives it.")
+    if logits.ndim != 2 or logits.shape[1] != len(classes) or not len(logits):
+        raise ValueError(
+            f"evaluate() got logits {tuple(logits.shape)} and {len(classes)} classes; it needs logits (photos, "
+            "classes) of at least one photo, with a column for each class."
+        )
+    check_labels("evaluate()", labels, len(logits), len(classes))
+    strange = int(logits.softmax(1).isnan().any(1).sum())  # -inf is fine: a class that is out of the question
+    if strange:
+        raise ValueError(
+            f"evaluate() got logits of {strange} of {len(logits)} photos that make no probabilities (NaN or infinite): "
+            "nothing said of them would be true. The network diverged: train it again, for example at a lower rate."
+        )
     return Evaluation(logits, labels, tuple(classes))
 
 

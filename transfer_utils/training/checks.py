@@ -25,8 +25,10 @@ def check_training(model: StagedModel, photos: Any, valid: Any, size: Any, recip
     _check_gradients(model)
     check_input("train()", photos, size)
     check_outputs(model, photos)
-    if recipe.epochs < 1 or len(photos) < 2:
-        raise ValueError(f"train() got {recipe.epochs} epochs and {len(photos)} photos; it needs at least 1 and 2.")
+    if not isinstance(recipe, Recipe):
+        raise TypeError(f"train() got a recipe of type {type(recipe).__name__}; give a Recipe, for example Recipe(20).")
+    if len(photos) < 2:
+        raise ValueError(f"train() got {len(photos)} photos; it needs at least 2.")
     if valid is not None:
         check_input("train()", valid, size)
         _check_valid(valid, photos.classes)

@@ -24,7 +24,7 @@ from transfer_utils.backbones import (
     watch,
 )
 from transfer_utils.data import ImageSet
-from transfer_utils.machine import autocast, best_device, gradient_scaler, has_own_memory, send
+from transfer_utils.machine import autocast, best_device, gradient_scaler, has_own_memory, is_whole, send
 from transfer_utils.training import features
 from transfer_utils.training.batches import inputs
 from transfer_utils.training.checks import check_input, check_outputs, check_training
@@ -72,7 +72,7 @@ def _guarded(
     model: StagedModel, photos: ImageSet, valid: ImageSet | None, size: int, recipe: Recipe, cache: bool
 ) -> Generator[Step | Epoch]:
     """The steps, after which modes are as before, and no traceback keeps the tensors of a step that failed."""
-    refuse_while_training(model, "A second training", states=(inspect.GEN_SUSPENDED,))  # this one is running already
+    refuse_while_training(model, "A second training", but=inspect.currentframe())  # this one is running already
     with machine.nothing_kept(), restoring_modes(model):
         yield from _steps(model, photos, valid, size, recipe, cache)
 
@@ -96,22 +96,24 @@ def _steps(
     def learn(rows: Tensor, share: float) -> tuple[Tensor, Tensor]:
         x, y = batch(rows, generator), labels[send(rows, device)]
         # Dropout takes no generator. A network that drew nothing in its first step is spared the detour.
-        own_draws = drawing if drawing.drawn or not optimiser.state else contextlib.nullcontext()
+        first, nothing = not optimiser.state, contextlib.nullcontext()
+        own_draws = drawing if drawing.drawn or first else nothing
         with mixed, own_draws:
             logits = network(x)
             loss = cross_entropy(logits, y) * share
-        scaler.scale(loss).backward()
+        with machine.no_second_draws() if first else nothing:
+            scaler.scale(loss).backward()
         return loss.detach(), (logits.argmax(1) == y).sum()
 
     work = machine.in_parts(learn, optimiser.zero_grad)
     for epoch in range(1, recipe.epochs + 1):
-        generator.manual_seed(recipe.seed * 100_003 + epoch)
+        generator.manual_seed(int(recipe.seed) * 100_003 + epoch)
         with taking_turns(model):
             model.train()
         total, right = torch.zeros((), device=device), torch.zeros((), device=device)
         order = torch.randperm(len(labels), generator=generator).tensor_split(batches)
         for step, rows in enumerate(order, start=1 + (epoch - 1) * batches):
-            with taking_turns(model):
+            with taking_turns(model), torch.inference_mode(False):  # gradients, also where the caller has no_grad
                 losses, hits = zip(*work(rows), strict=True)
                 scaler.step(optimiser)
                 scaler.update()
@@ -140,17 +142,14 @@ def fit(
     An interrupt keeps the model and the rows so far.
     """
     history: list[dict[str, float]] = []
-    recipe = recipe or Recipe()
+    recipe = Recipe() if recipe is None else recipe
+    loop = train(model, photos, valid, size, recipe)
     bar = tqdm(total=recipe.epochs, unit="epoch", disable=not progress, leave=False)
-    try:
-        for end in _epochs(train(model, photos, valid, size, recipe)):
+    with bar, _interruptible(history, recipe):
+        for end in _epochs(loop):
             history.append(_row(end))
             bar.set_postfix({name: f"{value:.2f}" for name, value in list(_row(end).items())[1:]}, refresh=False)
             bar.update()
-    except KeyboardInterrupt:
-        print(f"Interrupted after {len(history)} of {recipe.epochs} epochs; the model keeps what it learned.")
-    finally:
-        bar.close()
     return pd.DataFrame(history)
 
 
@@ -160,23 +159,37 @@ def fit_until_flat(
     """Train until accuracy on the valid photos has not risen for `patience` looks; keep the best epoch's weights.
 
     recipe.epochs is the longest that it may take; anneal=False suits it, as nobody knows the end beforehand. Errors as
-    in train, and TypeError without valid photos.
+    in train, TypeError without valid photos, and ValueError for a patience that is no whole number of at least 1. An
+    interrupt keeps the best epoch so far.
     """
     check_input("fit_until_flat()", valid, size)
+    if not is_whole(patience, 1):
+        raise ValueError(f"fit_until_flat() got patience={patience!r}; it must be a whole number of looks, at least 1.")
     history: list[dict[str, float]] = []
     best, best_state = -1.0, {}
-    for end in _epochs(train(model, photos, valid, size, recipe)):
-        if end.valid is None:
-            continue
-        history.append(_row(end))
-        if end.valid > best:
-            best, best_state, since = end.valid, copy.deepcopy(model.state_dict()), 0
-        else:
-            since += 1
-        if since >= patience:
-            break
-    model.load_state_dict(best_state)
+    with _interruptible(history, recipe):
+        for end in _epochs(train(model, photos, valid, size, recipe)):
+            if end.valid is None:
+                continue
+            history.append(_row(end))
+            if end.valid > best:
+                best, best_state, since = end.valid, copy.deepcopy(model.state_dict()), 0
+            else:
+                since += 1
+            if since >= patience:
+                break
+    if best_state:
+        model.load_state_dict(best_state)
     return pd.DataFrame(history)
+
+
+@contextlib.contextmanager
+def _interruptible(history: list[dict[str, float]], recipe: Recipe) -> Iterator[None]:
+    """Let an interrupt end the training, and nothing else."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"Interrupted after {len(history)} of {recipe.epochs} epochs; the model keeps what it learned.")
 
 
 def _epochs(loop: Iterable[Step | Epoch]) -> Iterator[Epoch]:

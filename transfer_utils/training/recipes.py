@@ -1,12 +1,21 @@
 """How to train: a recipe, and phases that freeze and train one after the other."""
 
+import math
+import numbers
 from dataclasses import dataclass, field
 from typing import Any
+
+from transfer_utils.machine import is_whole
+
+MOST_SEED = 2**32 - 1  # epochs count on from it, within 64 bits
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train. rate: peak learning rate of the head; the stages below get rate / head_ratio."""
+    """How to train. rate: peak learning rate of the head; the stages below get rate / head_ratio.
+
+    ValueError for numbers that nobody can train with.
+    """
 
     epochs: int = 20
     rate: float = 3e-3
@@ -19,6 +28,20 @@ class Recipe:
     evaluate_every: int = 1  # epochs between two looks at the valid photos
     fixed_views: bool = False  # augment with the few views that a frozen prefix caches: the same in every comparison
 
+    def __post_init__(self) -> None:
+        """Refuse here what would fail after an epoch, or train nothing."""
+        for name in ("epochs", "batch", "evaluate_every"):
+            self._need(name, is_whole(getattr(self, name), 1), "a whole number of at least 1")
+        for name in ("rate", "head_ratio"):
+            self._need(name, _is_finite(getattr(self, name)) and getattr(self, name) > 0, "a number above 0")
+        self._need("decay", _is_finite(self.decay) and self.decay >= 0, "a number of at least 0")
+        self._need("seed", is_whole(self.seed, -MOST_SEED) and self.seed <= MOST_SEED, "a whole number of 32 bits")
+
+    def _need(self, name: str, met: bool, rule: str) -> None:
+        if not met:
+            default = type(self).__dataclass_fields__[name].default
+            raise ValueError(f"Recipe() got {name}={getattr(self, name)!r}; it must be {rule}, for example {default}.")
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -28,6 +51,10 @@ class Phase:
     share: float = 1.0
     rate: float | None = None
     changes: dict[str, Any] = field(default_factory=dict)  # to the recipe
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and math.isfinite(value)
 
 
 def with_epochs(phases: list[Phase], epochs: int) -> list[tuple[Phase, int]]:
