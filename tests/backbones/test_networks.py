@@ -260,6 +260,8 @@ def test_split_refuses_unknown_stages_and_an_empty_rest():
         ("resnet18/both", None),
         ("timm", None),
         ("", None),
+        (18, None),
+        (None, None),
     ],
 )
 def test_unknown_backbone(name, guess):

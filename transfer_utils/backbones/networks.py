@@ -27,7 +27,7 @@ def load_backbone(name: str, pretrained: bool = True, classes: int | None = None
     weights, as for StagedModel.new_head.
     Raises ValueError for an unknown name and RuntimeError when weights cannot be downloaded.
     """
-    family, _, rest = name.partition("/")
+    family, _, rest = str(name).partition("/")  # a number or None is no name, and the message says so
     if family not in _BUILDERS or (rest == "") != (family in _WITHOUT_PART):
         raise unknown("backbone", name, _known())
     source = generator(seed)
