@@ -25,7 +25,7 @@ course: $(READY)  ## run every lesson from start to end on the embedded photos
 	$(BIN)/python tools/course.py
 
 # Pages are driven when nothing else runs: their tests look at memory, and at what happens between two moves.
-test: $(READY)  ## run all tests (ten minutes on two cores)
+test: $(READY)  ## run all tests (a quarter of an hour on two cores)
 	$(BIN)/python -m pytest $(TOGETHER) -m 'not browser or colab'; others=$$?; \
 	$(BIN)/python -m pytest -m 'browser and not colab' && exit $$others
 
