@@ -23,24 +23,6 @@ def may_warn(monkeypatch) -> None:
     monkeypatch.setattr(cache, "_WARNED", threading.Lock())
 
 
-@pytest.fixture
-def photos() -> data.ImageSet:
-    return data.load(split="valid").only("cat", "ship").take(6)
-
-
-@pytest.fixture
-def passes(monkeypatch, own_home) -> list[int]:
-    """The number of photos in each pass through a network, in an empty cache."""
-    seen, run = [], training.run_network
-
-    def counted(model, network, images, size):
-        seen.append(len(images))
-        return run(model, network, images, size)
-
-    monkeypatch.setattr(features, "run_network", counted)
-    return seen
-
-
 def whole_model(model, photos):
     return training.extract(model, photos, 32)
 

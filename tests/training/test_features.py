@@ -14,24 +14,6 @@ from transfer_utils.data import augment
 from transfer_utils.training import features
 
 
-@pytest.fixture
-def photos() -> data.ImageSet:
-    return data.load(split="valid").only("cat", "ship").take(6)
-
-
-@pytest.fixture
-def runs(monkeypatch, own_home) -> list[int]:
-    """The number of photos in each pass through a network, in an empty cache."""
-    passes, run = [], training.run_network
-
-    def counted(model, network, images, size):
-        passes.append(len(images))
-        return run(model, network, images, size)
-
-    monkeypatch.setattr(features, "run_network", counted)
-    return passes
-
-
 def files(home) -> list:
     return sorted((home / "features").iterdir())
 
@@ -166,19 +148,19 @@ def another_normalisation(model, photos, size, stage):
         lambda model, photos, size, stage: (model, photos[list(range(11, -1, -1))], size, stage),
     ],
 )
-def test_whatever_changes_the_features_changes_the_key(tiny, photos, runs, own_home, change):
+def test_whatever_changes_the_features_changes_the_key(tiny, photos, passes, own_home, change):
     original = (tiny(), photos, 32, "body")
     before = training.extract(*original)
     after = training.extract(*change(tiny(), photos, 32, "body"))
-    assert len(runs) == len(files(own_home)) == 2
+    assert len(passes) == len(files(own_home)) == 2
     assert before.shape != after.shape or not torch.equal(before, after)
 
 
-def test_precision_changes_the_key(tiny, photos, runs, monkeypatch):
+def test_precision_changes_the_key(tiny, photos, passes, monkeypatch):
     for dtype in (torch.float32, torch.bfloat16):
         monkeypatch.setattr(features, "precision", lambda _, dtype=dtype: dtype)
         training.extract(tiny(), photos, 32)
-    assert len(runs) == 2
+    assert len(passes) == 2
 
 
 @pytest.mark.parametrize(
@@ -190,20 +172,20 @@ def test_precision_changes_the_key(tiny, photos, runs, monkeypatch):
         lambda model: model.to(memory_format=torch.channels_last),
     ],
 )
-def test_what_does_not_change_the_features_finds_them(tiny, photos, runs, same):
+def test_what_does_not_change_the_features_finds_them(tiny, photos, passes, same):
     training.extract(tiny(), photos, 32)
     training.extract(same(tiny()), photos, 32)
-    assert len(runs) == 1
+    assert len(passes) == 1
 
 
 @pytest.mark.parametrize("spoil", [lambda content: b"", lambda content: content[:-7], lambda content: b"garbage" * 9])
-def test_damaged_cache_file_is_computed_again(tiny, photos, runs, own_home, spoil):
+def test_damaged_cache_file_is_computed_again(tiny, photos, passes, own_home, spoil):
     first = training.extract(tiny(), photos, 32)
     (path,) = files(own_home)
     whole = path.read_bytes()
     path.write_bytes(spoil(whole))
     assert torch.equal(training.extract(tiny(), photos, 32), first)
-    assert len(runs) == 2
+    assert len(passes) == 2
     assert [p.read_bytes() for p in files(own_home)] == [whole]
 
 
@@ -222,15 +204,15 @@ def test_views_are_augmented_copies_through_the_frozen_stages(tiny, photos, in_f
     assert not torch.equal(views[0], views[1])
 
 
-def test_views_are_cached_by_seed(tiny, photos, runs, monkeypatch):
+def test_views_are_cached_by_seed(tiny, photos, passes, monkeypatch):
     model = freeze(tiny(), "body")
     first = training.extract_views(model, photos, 32, seed=0)
     assert torch.equal(training.extract_views(model, photos, 32, seed=0), first)
-    assert len(runs) == data.VIEWS
+    assert len(passes) == data.VIEWS
     assert not torch.equal(training.extract_views(model, photos, 32, seed=1), first)
-    assert len(runs) == 2 * data.VIEWS
+    assert len(passes) == 2 * data.VIEWS
     training.extract(model, photos, 32, stage="body")  # one plain view is not four
-    assert len(runs) == 2 * data.VIEWS + 1
+    assert len(passes) == 2 * data.VIEWS + 1
 
 
 def test_views_are_cached_by_their_number(tiny, photos, own_home, monkeypatch):
@@ -285,18 +267,18 @@ CALLS = {
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("take", [lambda p: p.images, lambda p: p.images.numpy(), lambda p: (p.images, p.labels), list])
-def test_what_is_no_set_of_photos_is_refused(tiny, photos, runs, call, take):
+def test_what_is_no_set_of_photos_is_refused(tiny, photos, passes, call, take):
     with pytest.raises(TypeError, match=rf"{call}\(\) got photos of type .*ImageSet\(images, labels, classes\)"):
         CALLS[call](freeze(tiny(), "stem"), take(photos) if take is not list else list(photos.images), 32)
-    assert runs == []
+    assert passes == []
 
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("size", [0, -3, 32.5, 32.0, "32", (32, 32), True, None])
-def test_a_size_that_is_none_is_refused(tiny, photos, runs, call, size):
+def test_a_size_that_is_none_is_refused(tiny, photos, passes, call, size):
     with pytest.raises(ValueError, match=rf"{call}\(\) got size={re.escape(repr(size))}; "):
         CALLS[call](freeze(tiny(), "stem"), photos, size)
-    assert runs == []
+    assert passes == []
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,10 @@
 import functools
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from transfer_utils.machine.tensors import is_whole
 
 Seed = int | torch.Generator | None
 
@@ -20,7 +21,7 @@ def generator(seed: Seed) -> torch.Generator:
         return seed
     if seed is None:
         seed = torch.initial_seed()  # read, not drawn: no other thread can come in between
-    if isinstance(seed, int | np.integer) and not isinstance(seed, bool) and -(2**63) <= seed < 2**64:
+    if is_whole(seed, -(2**63)) and seed < 2**64:
         return torch.Generator().manual_seed(int(seed))
     raise ValueError(f"A seed was {seed!r}; it must be a whole number of 64 bits, or a torch.Generator on the CPU.")
 

@@ -1,7 +1,7 @@
 """What a tensor must be before anything is computed with it. What is not is refused at the door, with the way out."""
 
 import numbers
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -59,7 +59,7 @@ def _check_range(call: str, low: Tensor, high: Tensor, classes: int | None) -> N
         )
 
 
-def is_whole(value: Any, least: int) -> bool:
+def is_whole(value: Any, least: int) -> TypeGuard[int]:
     """Whether this is a whole number of at least `least`. True and False are no numbers here."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= least
 

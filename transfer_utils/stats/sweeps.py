@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from transfer_utils.machine import expanded, unknown
+from transfer_utils.machine import expanded, is_whole, unknown
 from transfer_utils.stats.tables import COUNT, MEASURED, Row, as_scalar, as_table, job_key, job_of, read, write
 from transfer_utils.stats.workers import RESERVED, is_name, on_ray, on_this_machine, pack
 
@@ -91,7 +90,7 @@ def _finished(rows: list[Row], settings: list[str]) -> set[str]:
 
 
 def _check_workers(workers: Any, backend: Any) -> None:
-    if isinstance(workers, bool) or not isinstance(workers, Integral) or workers < 1:
+    if not is_whole(workers, 1):
         raise ValueError(f"sweep() got workers={workers!r}; it takes a whole number of processes, 1 or more.")
     if backend not in BACKENDS:
         raise unknown("backend", backend, BACKENDS)
