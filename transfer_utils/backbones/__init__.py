@@ -27,18 +27,27 @@ from transfer_utils.backbones.freezing import (
     hold_statistics,
     parameter_groups,
 )
+from transfer_utils.backbones.gpt import GPT, LONGEST, course_gpt
 from transfer_utils.backbones.in_use import keeping_modes, refuse_while_training, restoring_modes, taking_turns, watch
 from transfer_utils.backbones.networks import course_resnet, load_backbone
 from transfer_utils.backbones.stages import StagedModel, unwrapped
+from transfer_utils.backbones.text_models import TextModel
+from transfer_utils.backbones.vocabulary import END, PAD, to_text, to_tokens
+from transfer_utils.backbones.writing import next_tokens, write
 
 __all__ = [
+    "END",
+    "GPT",
+    "LONGEST",
+    "PAD",
     "StagedModel",
+    "TextModel",
     "activation_bytes",
-    "taking_turns",
     "by_depth",
     "checkpoint_card",
     "checkpoint_folder",
     "count_parameters",
+    "course_gpt",
     "course_resnet",
     "drift",
     "export",
@@ -48,6 +57,7 @@ __all__ = [
     "keeping_modes",
     "load_backbone",
     "load_checkpoint",
+    "next_tokens",
     "optimiser_bytes",
     "parameter_groups",
     "prefix_flops",
@@ -58,8 +68,12 @@ __all__ = [
     "shipped_card",
     "step_flops",
     "step_seconds",
+    "taking_turns",
+    "to_text",
+    "to_tokens",
     "training_bytes",
     "unwrapped",
     "watch",
     "weight_bytes",
+    "write",
 ]

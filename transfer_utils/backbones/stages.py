@@ -50,8 +50,8 @@ class StagedModel(Stages):
         self.name = name
         self.card: dict[str, Any] = {}
         # Not persistent: normalisation belongs to the code, not to the weights in a checkpoint.
-        self.register_buffer("mean", torch.tensor(tuple(mean)).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(tuple(std)).view(1, 3, 1, 1), persistent=False)
+        for part, values in (("mean", mean), ("std", std)):
+            self.register_buffer(part, torch.tensor(tuple(values)).reshape(1, -1, 1, 1), persistent=False)
 
     @property
     def stages(self) -> list[str]:

@@ -13,6 +13,7 @@ from transfer_utils.data.photos import (
     splits,
 )
 from transfer_utils.data.sets import ImageSet, resize
+from transfer_utils.data.texts import TOPICS, load_lines
 
 __all__ = [
     "CIFAR10",
@@ -22,9 +23,11 @@ __all__ = [
     "SIDE",
     "SOURCES",
     "TARGETS",
+    "TOPICS",
     "VIEWS",
     "flip_and_shift",
     "load",
+    "load_lines",
     "read_sheet",
     "resize",
     "source_photos",

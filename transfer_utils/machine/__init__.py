@@ -21,7 +21,7 @@ from transfer_utils.machine.files import expanded, read_shipped, shipped_folder,
 from transfer_utils.machine.homes import cache_folder, temporary_folder, trouble, use_home
 from transfer_utils.machine.locks import alone
 from transfer_utils.machine.memory import in_parts, nothing_kept, on_device
-from transfer_utils.machine.tensors import check_labels, check_photos, check_size, is_whole
+from transfer_utils.machine.tensors import check_labels, check_photos, check_size, check_tokens, is_whole
 
 __all__ = [
     "Seed",
@@ -35,6 +35,7 @@ __all__ = [
     "check_labels",
     "check_photos",
     "check_size",
+    "check_tokens",
     "describe",
     "digest",
     "download_weights",

@@ -1,0 +1,48 @@
+"""What networks that read lines have in common: tokens come in, and no stage sees padding."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from transfer_utils.backbones.stages import StagedModel
+from transfer_utils.machine import check_tokens, is_whole
+
+
+class TextModel(StagedModel):
+    """A staged model that reads lines of text, as int64 tokens (N, L) from `encode`. Output: logits (N, classes).
+
+    A stage gives (N, L, D), with zeros where a line has ended; the one called pool gives one vector a line, (N, D).
+    """
+
+    def __init__(self, stages: "OrderedDict[str, nn.Module]", name: str):
+        super().__init__(stages, mean=(), std=(), name=name)
+
+    def encode(self, lines: Sequence[str], size: int) -> Tensor:
+        """Lines as tokens, int64 (N, size): longer ones are cut, shorter ones padded."""
+        raise NotImplementedError
+
+    def preprocess(self, tokens: Tensor) -> Tensor:
+        """The tokens as they are. TypeError or ValueError for what are no tokens, int64 (N, L)."""
+        check_tokens("preprocess()", tokens)
+        return tokens
+
+
+def real(x: Tensor) -> Tensor:
+    """Where lines have tokens, (N, L, 1). Padding is a row of zeros, so that it needs no mask of its own."""
+    return (x != 0).any(2, keepdim=True)
+
+
+class Mean(nn.Module):
+    """The average over a line's tokens: (N, L, D) to (N, D)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.float().sum(1) / real(x).sum(1).clamp_min(1)
+
+
+def check_length(name: str, size: object, longest: int) -> None:
+    """ValueError unless size is a number of tokens that this network can read at once."""
+    if not is_whole(size, 1) or size > longest:
+        raise ValueError(
+            f"{name} got size={size!r}; it is the tokens of a line that are read. Give a whole number from 1 to {longest}."
+        )

@@ -1,0 +1,108 @@
+"""Pretraining on plain text: guess the next token, everywhere in every line."""
+
+import math
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from transfer_utils import machine
+from transfer_utils.backbones import END, GPT, LONGEST, keeping_modes, refuse_while_training, restoring_modes
+from transfer_utils.backbones import taking_turns, to_tokens
+from transfer_utils.machine import autocast, best_device, gradient_scaler, has_own_memory
+
+LARGEST_STEP = 1.0  # length to which longer gradients are cut
+LOOK_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How to pretrain on text. rate: peak of one cycle. batch: windows of 64 tokens in a step."""
+
+    steps: int = 6000
+    rate: float = 2e-3
+    batch: int = 64
+    decay: float = 0.1
+    seed: int = 0
+    warm_up: int = 200  # steps in which the rate rises
+
+
+def stream(lines: Sequence[str]) -> Tensor:
+    """All tokens of the lines in a row, int64, each line behind the mark that begins one."""
+    return torch.tensor([token for tokens in to_tokens(lines) for token in (END, *tokens)])
+
+
+def windows(tokens: Tensor, step: int, how: Reading) -> Tensor:
+    """What is read in a step, (batch, LONGEST + 1): each begins where some line does.
+
+    It follows from the seed and the step alone, so that a run that was interrupted goes on with the same windows.
+    """
+    draws = torch.Generator().manual_seed(how.seed * 1_000_003 + step)
+    starts = torch.nonzero(tokens[: len(tokens) - LONGEST] == END).flatten()
+    begin = starts[torch.randint(len(starts), (how.batch,), generator=draws)]
+    return tokens[begin[:, None] + torch.arange(LONGEST + 1)]
+
+
+def rate_at(step: int, how: Reading) -> float:
+    """The rate of a step, counted from 0: up in a line, down in half a wave."""
+    if step < how.warm_up:
+        return how.rate * (step + 1) / how.warm_up
+    share = (step - how.warm_up) / max(1, how.steps - how.warm_up)
+    return how.rate * (1 + math.cos(math.pi * share)) / 2
+
+
+def reader(model: GPT, how: Reading) -> torch.optim.AdamW:
+    """The optimiser that read() uses; its state, the model's and the number of steps are all that a run is."""
+    fused = has_own_memory(best_device()) or None
+    return torch.optim.AdamW(model.parameters(), how.rate, betas=(0.9, 0.95), weight_decay=how.decay, fused=fused)
+
+
+def read(
+    model: GPT, tokens: Tensor, how: Reading, optimiser: torch.optim.Optimizer | None = None, done: int = 0
+) -> Generator[Tensor]:
+    """Train on the tokens of stream(), from step `done` to the last; yields the loss of each step, on the device.
+
+    optimiser: of reader(), to go on with a run. The model is changed in place and keeps what it learned, as in train.
+    """
+    refuse_while_training(model, "read()")
+    device = best_device()
+    model.to(device)
+    optimiser = reader(model, how) if optimiser is None else optimiser
+    scaler, starts = gradient_scaler(device), None
+    with machine.nothing_kept(), restoring_modes(model):
+        model.train()
+        for step in range(done, how.steps):
+            seen = windows(tokens, step, how).to(device)
+            for group in optimiser.param_groups:
+                group["lr"] = rate_at(step, how)
+            with taking_turns(model), torch.inference_mode(False):
+                with autocast(device, training=model):
+                    logits = model.next_tokens(seen[:, :-1])
+                    loss = cross_entropy(logits.flatten(0, 1), seen[:, 1:].flatten())
+                scaler.scale(loss).backward()
+                scaler.unscale_(optimiser)
+                torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_STEP)
+                scaler.step(optimiser)
+                scaler.update()
+                optimiser.zero_grad()
+            yield loss.detach()
+
+
+def surprise(model: GPT, tokens: Tensor) -> float:
+    """The mean cross-entropy of the next token in nats, in windows that tile the tokens; lower is better.
+
+    Its exponential, the perplexity, is the number of tokens between which the model as good as guesses.
+    """
+    device = best_device()
+    tiles = tokens[: (len(tokens) - 1) // LONGEST * LONGEST].view(-1, LONGEST)
+    targets = tokens[1 : 1 + tiles.numel()].view(-1, LONGEST)
+    total = torch.zeros((), device=device)
+    with keeping_modes(model), torch.no_grad(), autocast(device):
+        model.to(device).eval()
+        for x, y in zip(tiles.split(LOOK_BATCH), targets.split(LOOK_BATCH), strict=True):
+            total += cross_entropy(
+                model.next_tokens(x.to(device)).flatten(0, 1).float(), y.to(device).flatten(), reduction="sum"
+            )
+    return total.item() / tiles.numel()
