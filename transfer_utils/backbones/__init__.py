@@ -31,7 +31,7 @@ from transfer_utils.backbones.gpt import GPT, LONGEST, course_gpt
 from transfer_utils.backbones.in_use import keeping_modes, refuse_while_training, restoring_modes, taking_turns, watch
 from transfer_utils.backbones.networks import course_resnet, load_backbone
 from transfer_utils.backbones.stages import StagedModel, unwrapped
-from transfer_utils.backbones.text_models import TextModel
+from transfer_utils.backbones.text_models import Mean, TextModel
 from transfer_utils.backbones.vocabulary import END, PAD, to_text, to_tokens
 from transfer_utils.backbones.writing import next_tokens, write
 
@@ -39,6 +39,7 @@ __all__ = [
     "END",
     "GPT",
     "LONGEST",
+    "Mean",
     "PAD",
     "StagedModel",
     "TextModel",

@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -73,15 +74,22 @@ def checkpoint_card(path: str | Path) -> dict[str, Any]:
     return card
 
 
-def shipped() -> list[str]:
-    """The names of the checkpoints that come with the course."""
-    return sorted(path.stem for path in (machine.shipped_folder() / "checkpoints").glob(f"*{SUFFIX}"))
+@cache
+def _architectures() -> dict[str, str]:
+    """The architecture of each checkpoint that comes with the course, as its card says."""
+    files = sorted((machine.shipped_folder() / "checkpoints").glob(f"*{SUFFIX}"))
+    return {path.stem: (_card(path.read_bytes()) or {}).get("architecture", "") for path in files}
+
+
+def shipped(architecture: str = "course_resnet") -> list[str]:
+    """The names of the checkpoints of an architecture, course_resnet or course_gpt, that come with the course."""
+    return [name for name, found in _architectures().items() if found == architecture]
 
 
 def shipped_card(name: str) -> dict[str, Any]:
     """The card of a shipped checkpoint, after comparing its sha256. ValueError for an unknown name."""
-    if name not in shipped():
-        raise unknown("checkpoint", name, shipped())
+    if name not in _architectures():
+        raise unknown("checkpoint", name, _architectures())
     return _card(machine.read_shipped("checkpoints", f"{name}{SUFFIX}")) or {}
 
 

@@ -90,10 +90,11 @@ def course_gpt(seed: Seed = None) -> GPT:
     seed: of its random weights, as for StagedModel.new_head.
     """
     with draws_from(generator(seed)):
-        return _untrained()
+        return untrained()
 
 
-def _untrained() -> GPT:
+def untrained() -> GPT:
+    """course_gpt from the draws of whoever calls."""
     tokens = vocabulary().get_vocab_size()
     stages: OrderedDict[str, nn.Module] = OrderedDict(embedding=Embedding(tokens))
     stages.update({f"block{i}": Block() for i in range(1, BLOCKS + 1)})

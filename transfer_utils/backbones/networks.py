@@ -11,7 +11,7 @@ import torchvision
 from torch import Tensor, nn
 
 from transfer_utils import machine
-from transfer_utils.backbones import checkpoints
+from transfer_utils.backbones import checkpoints, gpt
 from transfer_utils.backbones.stages import StagedModel
 from transfer_utils.machine import Seed, draws_from, generator, unknown
 
@@ -22,7 +22,7 @@ LITE0 = {"mean": (127 / 255,) * 3, "std": (128 / 255,) * 3}  # the (x - 127) / 1
 def load_backbone(name: str, pretrained: bool = True, classes: int | None = None, seed: Seed = None) -> StagedModel:
     """A network by name, on the CPU and in training mode, with its own preprocessing.
 
-    name: 'course_resnet/<checkpoint>' (32 px), 'efficientnet_lite0' (ImageNet), 'resnet18' and 'resnet50'
+    name: 'course_resnet/<checkpoint>' (32 px), 'course_gpt/definitions' (text), 'efficientnet_lite0' (ImageNet), 'resnet18' and 'resnet50'
     (torchvision), or 'timm/<model>'. classes: size of a fresh head; None keeps the original one. seed: of all random
     weights, as for StagedModel.new_head.
     Raises ValueError for an unknown name and RuntimeError when weights cannot be downloaded.
@@ -74,11 +74,19 @@ def _untrained(classes: int) -> StagedModel:
 
 
 def _course_resnet(checkpoint: str, pretrained: bool) -> StagedModel:
-    if checkpoint not in checkpoints.shipped():
+    if checkpoint not in checkpoints.shipped("course_resnet"):
         raise unknown("backbone", f"course_resnet/{checkpoint}", _known())
     card = checkpoints.shipped_card(checkpoint)
     model = _untrained(len(card["classes"]))
     model.name, model.card = f"course_resnet/{checkpoint}", card
+    return checkpoints.load_shipped(checkpoint, model) if pretrained else model
+
+
+def _course_gpt(checkpoint: str, pretrained: bool) -> StagedModel:
+    if checkpoint not in checkpoints.shipped("course_gpt"):
+        raise unknown("backbone", f"course_gpt/{checkpoint}", _known())
+    model = gpt.untrained()
+    model.name, model.card = f"course_gpt/{checkpoint}", checkpoints.shipped_card(checkpoint)
     return checkpoints.load_shipped(checkpoint, model) if pretrained else model
 
 
@@ -159,13 +167,14 @@ def _pool() -> nn.Module:
 
 
 def _known() -> list[str]:
-    own = [f"course_resnet/{name}" for name in checkpoints.shipped()]
+    own = [f"{kind}/{name}" for kind in ("course_resnet", "course_gpt") for name in checkpoints.shipped(kind)]
     return [*own, "efficientnet_lite0", "resnet18", "resnet50", "timm/<model>"]
 
 
 _WITHOUT_PART = ("efficientnet_lite0", "resnet18", "resnet50")
 _BUILDERS: dict[str, Callable[[str, bool], StagedModel]] = {
     "course_resnet": _course_resnet,
+    "course_gpt": _course_gpt,
     "efficientnet_lite0": _efficientnet_lite0,
     "resnet18": _torchvision_resnet("resnet18"),
     "resnet50": _torchvision_resnet("resnet50"),

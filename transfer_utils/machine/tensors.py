@@ -37,8 +37,10 @@ def check_tokens(call: str, tokens: Any) -> None:
         )
 
 
-def check_labels(call: str, labels: Any, count: int, classes: int | None = None) -> None:
+def check_labels(call: str, labels: Any, count: int, classes: int | None = None, one: str = "photo") -> None:
     """Refuse what are no labels of `count` photos, int64 (N,), each the position of a class. classes: how many.
+
+    one: what an item is called.
 
     TypeError for what is no tensor, ValueError for the rest.
     """
@@ -48,25 +50,25 @@ def check_labels(call: str, labels: Any, count: int, classes: int | None = None)
         )
     if labels.ndim != 1:
         way = "labels.argmax(1)" if labels.ndim == 2 and labels.shape[1] > 1 else "labels.flatten()"
-        raise ValueError(f"{call} got labels of shape {tuple(labels.shape)}; it needs one a photo, (N,): {way}.")
+        raise ValueError(f"{call} got labels of shape {tuple(labels.shape)}; it needs one a {one}, (N,): {way}.")
     if labels.dtype != torch.int64:
         raise ValueError(f"{call} got {_digits(labels)} labels; they are int64, positions of classes: labels.long().")
     if len(labels) != count:
         raise ValueError(
-            f"{call} got {count} photos and {len(labels)} labels; it needs a label for each photo. "
+            f"{call} got {count} {one}s and {len(labels)} labels; it needs a label for each {one}. "
             "Pick both with the same positions."
         )
     if count:
-        _check_range(call, *labels.aminmax(), classes)
+        _check_range(call, *labels.aminmax(), classes, one)
 
 
-def _check_range(call: str, low: Tensor, high: Tensor, classes: int | None) -> None:
+def _check_range(call: str, low: Tensor, high: Tensor, classes: int | None, one: str) -> None:
     if low < 0:
-        raise ValueError(f"{call} got the label {low}; labels count from 0. Leave photos without a class out.")
+        raise ValueError(f"{call} got the label {low}; labels count from 0. Leave {one}s without a class out.")
     if classes is not None and high >= classes:
         raise ValueError(
             f"{call} got labels up to {high} and {classes} classes, so labels go from 0 to {classes - 1}. "
-            "Count them from 0, or give photos of these classes only."
+            f"Count them from 0, or give {one}s of these classes only."
         )
 
 

@@ -1,4 +1,4 @@
-"""Where a step's input comes from: photos, or what the frozen stages said about them."""
+"""Where a step's input comes from: photos or lines, or what the frozen stages said about them."""
 
 from collections.abc import Callable
 
@@ -7,36 +7,37 @@ from torch import Tensor
 
 from transfer_utils import data, machine
 from transfer_utils.backbones import StagedModel
-from transfer_utils.data import ImageSet
+from transfer_utils.data import LabelledSet
 from transfer_utils.machine import best_device, channels_last
 from transfer_utils.training import features
+from transfer_utils.training.items import prepared, raw
 from transfer_utils.training.recipes import Recipe
 
 Batch = Callable[[Tensor, torch.Generator], Tensor]  # rows and randomness to the network's input
 
 
-def inputs(model: StagedModel, photos: ImageSet, size: int, recipe: Recipe, cache: bool) -> Batch:
-    """What the part that trains gets in a step: photos, or features where the stages before it are frozen."""
+def inputs(model: StagedModel, photos: LabelledSet, size: int, recipe: Recipe, cache: bool) -> Batch:
+    """What the part that trains gets in a step: photos or lines, or features where the stages before it are frozen."""
     if model.frozen:
         return _feature_batches(model, photos, size, recipe, cache)
-    return _photo_batches(model, photos, size, recipe)
+    return _item_batches(model, photos, size, recipe)
 
 
-def _photo_batches(model: StagedModel, photos: ImageSet, size: int, recipe: Recipe) -> Batch:
-    """The photos at some rows, augmented anew each time and preprocessed."""
-    fresh = recipe.augment and not recipe.fixed_views
-    views = data.views(photos.images, recipe.seed) if recipe.augment and not fresh else photos.images[None]
+def _item_batches(model: StagedModel, items: LabelledSet, size: int, recipe: Recipe) -> Batch:
+    """The photos or lines at some rows, photos augmented anew each time, and preprocessed."""
+    fresh, rows_of_all = recipe.augment and not recipe.fixed_views, raw(model, items, size)
+    views = data.views(rows_of_all, recipe.seed) if recipe.augment and not fresh else rows_of_all[None]
     take = _any_view(views)
 
     def batch(rows: Tensor, generator: torch.Generator) -> Tensor:
         x = take(rows, generator)
         x = data.flip_and_shift(x, generator) if fresh else x
-        return channels_last(model.preprocess(data.resize(x, size)))
+        return prepared(model, x, size)
 
     return batch
 
 
-def _feature_batches(model: StagedModel, photos: ImageSet, size: int, recipe: Recipe, cache: bool) -> Batch:
+def _feature_batches(model: StagedModel, photos: LabelledSet, size: int, recipe: Recipe, cache: bool) -> Batch:
     """The frozen stages' outputs at some rows, computed once; each time one of the cached augmented views."""
     if recipe.augment:
         views = features.extract_views(model, photos, size, recipe.seed, cache)

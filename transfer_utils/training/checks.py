@@ -5,42 +5,37 @@ from typing import Any
 from torch import Tensor
 
 from transfer_utils.backbones import StagedModel
-from transfer_utils.data import ImageSet
-from transfer_utils.machine import check_size
+from transfer_utils.data import LabelledSet, TextSet
+from transfer_utils.training.items import check_input
 from transfer_utils.training.recipes import Recipe
-
-
-def check_input(call: str, photos: Any, size: Any) -> None:
-    """TypeError unless photos are an ImageSet, ValueError unless size is a whole number of pixels."""
-    if not isinstance(photos, ImageSet):
-        raise TypeError(
-            f"{call} got photos of type {type(photos).__name__}; it needs a labelled set: "
-            "ImageSet(images, labels, classes)."
-        )
-    check_size(call, size)
 
 
 def check_training(model: StagedModel, photos: Any, valid: Any, size: Any, recipe: Recipe) -> None:
     """Refuse a training that cannot go well: TypeError for what are no photos, ValueError for the rest."""
     _check_gradients(model)
-    check_input("train()", photos, size)
+    check_input("train()", model, photos, size)
     check_outputs(model, photos)
     if not isinstance(recipe, Recipe):
         raise TypeError(f"train() got a recipe of type {type(recipe).__name__}; give a Recipe, for example Recipe(20).")
     if len(photos) < 2:
-        raise ValueError(f"train() got {len(photos)} photos; it needs at least 2.")
+        raise ValueError(f"train() got {len(photos)} {photos.many}; it needs at least 2.")
+    if recipe.augment and isinstance(photos, TextSet):
+        raise ValueError(
+            "train() got lines and a recipe with augment=True, which mirrors and shifts photos. Lines stay as they "
+            "are: Recipe(augment=False)."
+        )
     if valid is not None:
-        check_input("train()", valid, size)
+        check_input("train()", model, valid, size)
         _check_valid(valid, photos.classes)
 
 
-def check_outputs(model: StagedModel, photos: ImageSet) -> None:
+def check_outputs(model: StagedModel, photos: LabelledSet) -> None:
     """ValueError unless the head has an output for every class of the photos."""
     outputs, classes = getattr(model.head, "out_features", None), len(photos.classes)
     if outputs != classes:
         raise ValueError(
-            f"The head has {outputs} outputs and the photos have {classes} classes. Give photos of the classes that "
-            f"it is for, or replace the head: model.new_head({classes})."
+            f"The head has {outputs} outputs and the {photos.many} have {classes} classes. Give {photos.many} of the "
+            f"classes that it is for, or replace the head: model.new_head({classes})."
         )
 
 
@@ -55,17 +50,20 @@ def _check_gradients(model: StagedModel) -> None:
         raise ValueError("Every stage is frozen, so nothing can train. Freeze through an earlier stage.")
 
 
-def _check_valid(valid: ImageSet, classes: tuple[str, ...]) -> None:
+def _check_valid(valid: LabelledSet, classes: tuple[str, ...]) -> None:
     """A label means its class only where both sets count the classes alike."""
     if valid.classes != classes:
         missing = [name for name in classes if name not in valid.classes]
-        way = f"there are no valid photos of {', '.join(missing)}" if missing else f"take valid.only{_typed(classes)}"
+        absent = f"there are no valid {valid.many} of {', '.join(missing)}"
+        way = absent if missing else f"take valid.only{_typed(classes)}"
         raise ValueError(
-            f"The photos have the classes {', '.join(classes)} and the valid photos {', '.join(valid.classes)}. "
+            f"The {valid.many} have the classes {', '.join(classes)} and the valid ones {', '.join(valid.classes)}. "
             f"Both need the same ones in the same order, or labels mean different things: {way}."
         )
     if not len(valid):
-        raise ValueError("train() got 0 valid photos; it needs at least 1. To train without a look at any: valid=None.")
+        raise ValueError(
+            f"train() got 0 valid {valid.many}; it needs at least 1. To train without a look at any: valid=None."
+        )
 
 
 def _typed(classes: tuple[str, ...]) -> str:

@@ -8,47 +8,48 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from transfer_utils import data, machine
-from transfer_utils.backbones import StagedModel, keeping_modes, unwrapped
-from transfer_utils.data import ImageSet, resize
+from transfer_utils.backbones import Mean, StagedModel, keeping_modes, unwrapped
+from transfer_utils.data import ImageSet, LabelledSet
 from transfer_utils.machine import (
     autocast,
     best_device,
     cache_folder,
-    channels_last,
-    check_photos,
     is_whole,
     precision,
 )
-from transfer_utils.training.checks import as_features, check_input
+from transfer_utils.training.checks import as_features
 from transfer_utils.training.fingerprints import fingerprint
+from transfer_utils.training.items import check_input, check_raw, prepared, raw
 
 FEATURE_BATCH = 256
 CACHE_LIMIT = 2_000_000_000  # bytes of features in the cache folder
 
 
-def extract(model: nn.Module, photos: ImageSet, size: int, stage: str | None = None, cache: bool = True) -> Tensor:
-    """The output of the stages through `stage` for every photo, in eval mode: float32 on the CPU.
+def extract(model: nn.Module, photos: LabelledSet, size: int, stage: str | None = None, cache: bool = True) -> Tensor:
+    """The output of the stages through `stage` for every photo or line, in eval mode: float32 on the CPU.
 
-    stage=None: the vector that the head reads, (N, D). cache: keep a copy in the user's cache folder, found again by
-    all that acts in the forward pass; computed each time where nobody can tell, as with layers of a notebook.
+    size: pixels at which photos are seen, or tokens of a line that are read. stage=None: the vector that the head
+    reads, (N, D). cache: keep a copy in the user's cache folder, found again by all that acts in the forward pass;
+    computed each time where nobody can tell, as with layers of a notebook.
     ValueError for an unknown stage, and for a size that is no whole number of at least 1; TypeError for what is no
-    ImageSet.
+    ImageSet, or no TextSet where the model reads lines.
     """
     model = unwrapped(model)
-    check_input("extract()", photos, size)
+    check_input("extract()", model, photos, size)
     prefix, _ = model.split(after=stage or model.stages[-2])
-    return _cached(
-        "extract", model, prefix, photos.images, size, cache, lambda: run_network(model, prefix, photos.images, size)
-    )
+    rows = raw(model, photos, size)
+    return _cached("extract", model, prefix, rows, size, cache, lambda: run_network(model, prefix, rows, size))
 
 
-def extract_views(model: nn.Module, photos: ImageSet, size: int, seed: int, cache: bool = True) -> Tensor:
+def extract_views(model: nn.Module, photos: LabelledSet, size: int, seed: int, cache: bool = True) -> Tensor:
     """The frozen stages' output for the data.VIEWS copies of each photo, (VIEWS, N, ...): train the rest on these.
 
-    ValueError for a model without a frozen stage; otherwise errors as in extract.
+    ValueError for a model without a frozen stage, TypeError for lines; otherwise errors as in extract.
     """
     model = unwrapped(model)
-    check_input("extract_views()", photos, size)
+    check_input("extract_views()", model, photos, size)
+    if not isinstance(photos, ImageSet):
+        raise TypeError("extract_views() got lines, and only photos have views. Take extract().")
     if not model.frozen:
         raise ValueError(
             f"{model.name} has no frozen stage, so there is nothing to compute once. "
@@ -63,45 +64,46 @@ def extract_views(model: nn.Module, photos: ImageSet, size: int, seed: int, cach
     return _cached(f"{data.VIEWS} views {seed}", model, prefix, photos.images, size, cache, compute)
 
 
-def by_stage(model: nn.Module, photos: ImageSet, size: int) -> dict[str, Tensor]:
-    """One pass, every stage: outputs averaged over positions, float32 (N, channels) on the CPU for each stage.
+def by_stage(model: nn.Module, photos: LabelledSet, size: int) -> dict[str, Tensor]:
+    """One pass, every stage: outputs averaged over positions or tokens, float32 (N, channels) on the CPU for each.
 
     Errors as in extract.
     """
     model = unwrapped(model)
-    check_input("by_stage()", photos, size)
+    check_input("by_stage()", model, photos, size)
     stages = [name for name in model.stages[:-1] if name != "pool"]
 
     def averages(x: Tensor) -> list[Tensor]:
         found = []
         for name in stages:
             x = model.get_submodule(name)(x)
-            found.append((x.float().mean((2, 3)) if x.ndim == 4 else x.float()).cpu())
+            found.append(_averaged(x).cpu())
         return found
 
-    parts = zip(*_map(model, averages, photos.images, size), strict=True)
+    parts = zip(*_map(model, averages, raw(model, photos, size), size), strict=True)
     return {name: torch.cat(part) for name, part in zip(stages, parts, strict=True)}
 
 
+def _averaged(x: Tensor) -> Tensor:
+    """The mean of a map over its positions, or of a line over its tokens, in float32."""
+    return x.float().mean((2, 3)) if x.ndim == 4 else Mean()(x) if x.ndim == 3 else x.float()
+
+
 def run_network(model: StagedModel, network: nn.Module, images: Tensor, size: int) -> Tensor:
-    """What `network`, the model or its first stages, gives for images, uint8 (N, 3, H, W), in eval mode: float32 on the
-    CPU. TypeError or ValueError for what are no such images."""
-    check_photos("run_network()", images)
+    """What `network`, the model or its first stages, gives for images, uint8 (N, 3, H, W), or tokens, int64 (N, L), in
+    eval mode: float32 on the CPU. TypeError or ValueError for what are no such images or tokens."""
+    check_raw("run_network()", model, images)
     return torch.cat(_map(model, lambda x: network(x).float().cpu(), images, size))
 
 
 def _map(model: StagedModel, function: Callable, images: Tensor, size: int) -> list:
     """function(x) for every preprocessed batch, with the model in eval mode; every module's mode comes back."""
     device = best_device()
-    work = machine.in_parts(lambda batch, _: function(_prepare(model, batch.to(device), size)))
+    work = machine.in_parts(lambda batch, _: function(prepared(model, batch.to(device), size)))
     # no_grad, not inference_mode: features must be able to enter a backward pass later
     with machine.nothing_kept(), keeping_modes(model), torch.no_grad(), autocast(device):
         model.to(device).eval()
         return [part for batch in images.split(FEATURE_BATCH) for part in work(batch)]
-
-
-def _prepare(model: StagedModel, batch: Tensor, size: int) -> Tensor:
-    return channels_last(model.preprocess(resize(batch, size)))
 
 
 def _cached(

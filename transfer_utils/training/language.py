@@ -9,8 +9,16 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from transfer_utils import machine
-from transfer_utils.backbones import END, GPT, LONGEST, keeping_modes, refuse_while_training, restoring_modes
-from transfer_utils.backbones import taking_turns, to_tokens
+from transfer_utils.backbones import (
+    END,
+    GPT,
+    LONGEST,
+    keeping_modes,
+    refuse_while_training,
+    restoring_modes,
+    taking_turns,
+    to_tokens,
+)
 from transfer_utils.machine import autocast, best_device, gradient_scaler, has_own_memory
 
 LARGEST_STEP = 1.0  # length to which longer gradients are cut

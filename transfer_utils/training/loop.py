@@ -23,11 +23,12 @@ from transfer_utils.backbones import (
     unwrapped,
     watch,
 )
-from transfer_utils.data import ImageSet
+from transfer_utils.data import LabelledSet
 from transfer_utils.machine import autocast, best_device, gradient_scaler, has_own_memory, is_whole, send
 from transfer_utils.training import features
 from transfer_utils.training.batches import inputs
-from transfer_utils.training.checks import check_input, check_outputs, check_training
+from transfer_utils.training.checks import check_outputs, check_training
+from transfer_utils.training.items import check_input, raw
 from transfer_utils.training.recipes import Recipe
 
 
@@ -52,13 +53,14 @@ class Epoch:
 
 
 def train(
-    model: nn.Module, photos: ImageSet, valid: ImageSet | None, size: int, recipe: Recipe, cache: bool = True
+    model: nn.Module, photos: LabelledSet, valid: LabelledSet | None, size: int, recipe: Recipe, cache: bool = True
 ) -> Generator[Step | Epoch]:
     """Train the stages that are not frozen; yields a Step after every step, and an Epoch at the end of each epoch.
 
     Behind a frozen prefix only the rest runs, on the prefix's outputs, computed once; cache: keep them on disk too.
     The model is changed in place, so stopping early, by break or by interrupt, keeps what was learned. When the loop
-    ends, every module's training flag is what it was. size: pixels at which photos are seen.
+    ends, every module's training flag is what it was. size: pixels at which photos are seen, or
+    tokens of a line that are read.
     ValueError for photos with other classes than the head has outputs, for valid photos without any, or with other
     classes than the photos, or when nothing is left to train; TypeError for a network without named stages, and for
     what is no ImageSet. Both come here, before the first step.
@@ -69,7 +71,7 @@ def train(
 
 
 def _guarded(
-    model: StagedModel, photos: ImageSet, valid: ImageSet | None, size: int, recipe: Recipe, cache: bool
+    model: StagedModel, photos: LabelledSet, valid: LabelledSet | None, size: int, recipe: Recipe, cache: bool
 ) -> Generator[Step | Epoch]:
     """The steps, after which modes are as before, and no traceback keeps the tensors of a step that failed."""
     refuse_while_training(model, "A second training", but=inspect.currentframe())  # this one is running already
@@ -78,7 +80,7 @@ def _guarded(
 
 
 def _steps(
-    model: StagedModel, photos: ImageSet, valid: ImageSet | None, size: int, recipe: Recipe, cache: bool
+    model: StagedModel, photos: LabelledSet, valid: LabelledSet | None, size: int, recipe: Recipe, cache: bool
 ) -> Generator[Step | Epoch]:
     device = best_device()
     model.to(device)
@@ -131,8 +133,8 @@ def _steps(
 
 def fit(
     model: nn.Module,
-    photos: ImageSet,
-    valid: ImageSet | None = None,
+    photos: LabelledSet,
+    valid: LabelledSet | None = None,
     size: int = 32,
     recipe: Recipe | None = None,
     progress: bool = True,
@@ -154,7 +156,7 @@ def fit(
 
 
 def fit_until_flat(
-    model: nn.Module, photos: ImageSet, valid: ImageSet, size: int, recipe: Recipe, patience: int
+    model: nn.Module, photos: LabelledSet, valid: LabelledSet, size: int, recipe: Recipe, patience: int
 ) -> pd.DataFrame:
     """Train until accuracy on the valid photos has not risen for `patience` looks; keep the best epoch's weights.
 
@@ -162,7 +164,7 @@ def fit_until_flat(
     in train, TypeError without valid photos, and ValueError for a patience that is no whole number of at least 1. An
     interrupt keeps the best epoch so far.
     """
-    check_input("fit_until_flat()", valid, size)
+    check_input("fit_until_flat()", unwrapped(model), valid, size)
     if not is_whole(patience, 1):
         raise ValueError(f"fit_until_flat() got patience={patience!r}; it must be a whole number of looks, at least 1.")
     history: list[dict[str, float]] = []
@@ -201,26 +203,26 @@ def _row(end: Epoch) -> dict[str, float]:
     return {name: value for name, value in asdict(end).items() if value is not None}
 
 
-def predict(model: nn.Module, photos: ImageSet, size: int) -> Tensor:
+def predict(model: nn.Module, photos: LabelledSet, size: int) -> Tensor:
     """Logits (N, classes) on the CPU, in eval mode; the model's own mode comes back afterwards.
 
     The photos' labels have no say. TypeError and ValueError for what is no ImageSet, and no size.
     """
     staged = unwrapped(model)
-    check_input("predict()", photos, size)
-    return features.run_network(staged, staged, photos.images, size)
+    check_input("predict()", staged, photos, size)
+    return features.run_network(staged, staged, raw(staged, photos, size), size)
 
 
-def accuracy(model: nn.Module, photos: ImageSet, size: int) -> float:
+def accuracy(model: nn.Module, photos: LabelledSet, size: int) -> float:
     """The share of photos whose largest logit is at their label.
 
     ValueError for photos with other classes than the head has outputs, and for none at all; TypeError as in predict.
     """
     staged = unwrapped(model)
-    check_input("accuracy()", photos, size)
+    check_input("accuracy()", staged, photos, size)
     check_outputs(staged, photos)
     if not len(photos):
-        raise ValueError("accuracy() got 0 photos; it needs at least 1.")
+        raise ValueError(f"accuracy() got 0 {photos.many}; it needs at least 1.")
     return (predict(model, photos, size).argmax(1) == photos.labels).float().mean().item()
 
 
@@ -232,7 +234,7 @@ def _schedule(optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int) -> t
     return torch.optim.lr_scheduler.OneCycleLR(optimiser, peaks, total_steps=max(8, steps), pct_start=0.25)
 
 
-def _looker(model: StagedModel, valid: ImageSet | None, size: int, cache: bool) -> Callable[[], float] | None:
+def _looker(model: StagedModel, valid: LabelledSet | None, size: int, cache: bool) -> Callable[[], float] | None:
     """A function that measures accuracy on the valid photos, with the frozen stages' share computed only once."""
     if valid is None:
         return None
