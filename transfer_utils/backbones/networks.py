@@ -22,9 +22,9 @@ LITE0 = {"mean": (127 / 255,) * 3, "std": (128 / 255,) * 3}  # the (x - 127) / 1
 def load_backbone(name: str, pretrained: bool = True, classes: int | None = None, seed: Seed = None) -> StagedModel:
     """A network by name, on the CPU and in training mode, with its own preprocessing.
 
-    name: 'course_resnet/<checkpoint>' (32 px), 'course_gpt/definitions' (text), 'efficientnet_lite0' (ImageNet), 'resnet18' and 'resnet50'
-    (torchvision), or 'timm/<model>'. classes: size of a fresh head; None keeps the original one. seed: of all random
-    weights, as for StagedModel.new_head.
+    name: 'course_resnet/<checkpoint>' (32 px), 'course_gpt/definitions' (reads lines), 'efficientnet_lite0' (ImageNet),
+    'resnet18' and 'resnet50' (torchvision), or 'timm/<model>'. classes: size of a fresh head; None keeps the original
+    one. seed: of all random weights, as for StagedModel.new_head.
     Raises ValueError for an unknown name and RuntimeError when weights cannot be downloaded.
     """
     family, _, rest = str(name).partition("/")  # a number or None is no name, and the message says so
