@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from transfer_utils.backbones.text_models import Mean, TextModel, check_length, real
+from transfer_utils.backbones.text_models import Mean, TextModel, check_length, padded, real
 from transfer_utils.backbones.vocabulary import END, PAD, to_tokens, vocabulary
 from transfer_utils.machine import Seed, draws_from, generator
 
@@ -66,7 +66,7 @@ class Norm(nn.LayerNorm):
 
 
 class GPT(TextModel):
-    """Stages embedding, block1 to block4, norm, pool, head. As pretrained, the head knows the tokens: see next_tokens."""
+    """Stages embedding, block1 to block4, norm, pool, head. The pretrained head knows the tokens: see next_tokens."""
 
     head: nn.Linear
 
@@ -76,8 +76,7 @@ class GPT(TextModel):
         ValueError for a size that is no whole number from 1 to 64.
         """
         check_length(self.name, size, LONGEST)
-        cut = [[END, *tokens][:size] for tokens in to_tokens(lines)]
-        return torch.tensor([tokens + [PAD] * (size - len(tokens)) for tokens in cut]).view(-1, size)
+        return padded([[END, *tokens] for tokens in to_tokens(lines)], size)
 
     def next_tokens(self, tokens: Tensor) -> Tensor:
         """Logits of the token after each of the tokens (N, L): (N, L, tokens of the vocabulary)."""
@@ -103,5 +102,5 @@ def untrained() -> GPT:
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.normal_(module.weight, std=SMALL)
-    model.head.weight = stages["embedding"].token.weight  # type: ignore[assignment]
+    model.head.weight = stages["embedding"].token.weight  # type: ignore[assignment, union-attr]
     return model
