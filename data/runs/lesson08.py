@@ -50,7 +50,7 @@ _TENTH = {"head_ratio": 10.0}  # the stages below the head move at a tenth of it
 _FROM_SCRATCH, _FROM_DEFINITIONS = (3e-4, 1e-3, 3e-3), (3e-3, 1e-2, 3e-2)
 _UNFREEZING = tuple(Phase(to, 1 / 4, changes=_TENTH) for to in ("pool", "block3", "block1", None))
 WAYS = (
-    Way("word counts", PENALTIES, network=None, probe=True),
+    Way("word counts", (1e-5, 1e-4, 1e-3, 1e-2), network=None, probe=True),
     Way("probe, untrained", PENALTIES, pretrained=False, probe=True),
     Way("scratch", _FROM_SCRATCH, pretrained=False),
     Way("scratch, longer", _FROM_SCRATCH, pretrained=False, longer=3),
@@ -91,8 +91,8 @@ def rows(task: str, method: str, per_class: int, seed: int, rate: float) -> list
 
 
 def word_counts(few: data.TextSet, penalty: float) -> Pipeline:
-    """Logistic regression on the words of a line and the pairs of them, rare ones counting more."""
-    counts = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2))
+    """Logistic regression on the words of a line, rare ones counting more."""
+    counts = TfidfVectorizer(sublinear_tf=True)
     return make_pipeline(counts, LogisticRegression(C=1 / (penalty * len(few)), max_iter=1000)).fit(
         few.texts, few.labels.numpy()
     )
