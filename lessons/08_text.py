@@ -23,7 +23,6 @@ import torch
 from torch import nn
 
 from transfer_utils import backbones, course, data, show, stats, training
-from transfer_utils.backbones import freeze
 from transfer_utils.training import Reading, Recipe, accuracy, fit
 
 run = course.settings(profile, quick, home)
@@ -89,7 +88,9 @@ def probe_from(per_class):
 
 
 heads = {count: probe_from(count) for count in (5, 20, 100, 500)}
-show.LineReader(gpt, known, heads, LENGTH, ["a large bird that cannot fly", "someone who sells bread", "shouting at a cat"])
+show.LineReader(
+    gpt, known, heads, LENGTH, ["a large bird that cannot fly", "someone who sells bread", "shouting at a cat"]
+)
 
 # %% [markdown]
 # **Takeaway.** With five labels the answer is often close, and unsure. The neighbours say why it works at all: lines
