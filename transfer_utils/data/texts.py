@@ -110,4 +110,8 @@ def _reviews(name: str) -> Callable[[str], TextSet]:
     return lambda split: TextSet(*load_reviews(name, split))
 
 
-_LOADERS = {"topics": _topics, **{name: _reviews(name) for name in ("film_reviews", "product_reviews")}}
+_LOADERS: dict[str, Callable[[str], TextSet]] = {
+    "topics": _topics,
+    "film_reviews": _reviews("film_reviews"),
+    "product_reviews": _reviews("product_reviews"),
+}
