@@ -10,12 +10,12 @@ photos are read once per row. Nothing is written to data/results/ while a run's 
 import sys
 from pathlib import Path
 
-from runs import lesson00, lesson01, lesson02, lesson03, lesson05, lesson07, similarity, sweep
+from runs import lesson00, lesson01, lesson02, lesson03, lesson05, lesson07, lesson08, similarity, sweep
 from transfer_utils import machine, stats
 from transfer_utils.machine import unknown
 
 BUILD = Path(__file__).parent.parent / "build" / "results"
-MODULES = (lesson00, lesson01, lesson02, lesson03, lesson05, lesson07, similarity, sweep)
+MODULES = (lesson00, lesson01, lesson02, lesson03, lesson05, lesson07, lesson08, similarity, sweep)
 RUNS = {module.__name__.removeprefix("runs."): module.RUNS for module in MODULES}
 
 

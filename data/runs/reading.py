@@ -17,20 +17,23 @@ from transfer_utils.backbones import GPT
 from transfer_utils.training import language
 from transfer_utils.training.language import Reading
 
-HOW = Reading()
+NAME, HOW = "definitions", Reading()
 SAVE_EVERY = 100  # steps
 LOOKS = (0, 10, 30, 100, 300, 1000, 3000, 6000)  # steps after which it writes something
 BEGINNINGS = ("a small", "a person who", "the act of", "an edible")
 
 
-def pretrain(folder: Path, name: str = "definitions", how: Reading = HOW) -> str:
-    """Pretrain the course GPT, write <folder>/<name> with its card, and say how good it is."""
+def pretrain(folder: Path, runs: Path, how: Reading = HOW) -> str:
+    """Pretrain the course GPT, write <folder>/definitions with its card, and say how good it is.
+
+    runs: the folder where it saves itself; a run that was killed goes on from there.
+    """
     torch.set_num_threads(1)
     tokens, valid = (language.stream(data.load_lines(split)) for split in ("train", "valid"))
     model = backbones.course_gpt(how.seed)
-    looks = list(run(model, tokens, how, folder / f"{name}.run", valid))
+    looks = list(run(model, tokens, how, runs / f"{NAME}.run", valid))
     card = {
-        "name": name,
+        "name": NAME,
         "architecture": "course_gpt",
         "lines_from": "data/texts/train.txt.xz",
         "tokens": len(tokens),
@@ -42,14 +45,14 @@ def pretrain(folder: Path, name: str = "definitions", how: Reading = HOW) -> str
         "torch": torch.__version__,
         "licence": "MIT, as the course; the lines are WordNet 3.0's, see data/texts/WORDNET_LICENCE.txt",
     }
-    backbones.save_checkpoint(folder / name, model, card)
-    return f"{name}: valid loss {card['valid_loss']:.3f} after {card['seconds']:.0f} s"
+    backbones.save_checkpoint(folder / NAME, model, card)
+    return f"{NAME}: valid loss {card['valid_loss']:.3f} after {card['seconds']:.0f} s"
 
 
 def run(model: GPT, tokens: torch.Tensor, how: Reading, saved: Path, valid: torch.Tensor) -> Iterator[dict[str, Any]]:
     """Train from where `saved` left off, and save there; yields every look of LOOKS, those of earlier calls too."""
     optimiser = language.reader(model, how)
-    done, seconds, looks = resume(model, optimiser, saved)
+    done, seconds, looks = resume(model, optimiser, how, saved)
     started = time.perf_counter() - seconds
     yield from looks
     if not looks:
@@ -60,7 +63,7 @@ def run(model: GPT, tokens: torch.Tensor, how: Reading, saved: Path, valid: torc
             looks.append(look(model, valid, step, time.perf_counter() - started))
             yield looks[-1]
         if step % SAVE_EVERY == 0:
-            keep(model, optimiser, step, time.perf_counter() - started, looks, saved)
+            keep(model, optimiser, how, step, time.perf_counter() - started, looks, saved)
 
 
 def look(model: GPT, valid: torch.Tensor, step: int, seconds: float) -> dict[str, Any]:
@@ -71,21 +74,34 @@ def look(model: GPT, valid: torch.Tensor, step: int, seconds: float) -> dict[str
 
 
 def keep(
-    model: GPT, optimiser: torch.optim.Optimizer, step: int, seconds: float, looks: list[dict[str, Any]], saved: Path
+    model: GPT,
+    optimiser: torch.optim.Optimizer,
+    how: Reading,
+    step: int,
+    seconds: float,
+    looks: list[dict[str, Any]],
+    saved: Path,
 ) -> None:
     """Save all that a run is."""
     content = io.BytesIO()
-    parts = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
+    parts = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "recipe": asdict(how)}
     torch.save({**parts, "step": step, "seconds": seconds, "looks": looks}, content)
     saved.parent.mkdir(parents=True, exist_ok=True)
     machine.write_atomically(saved, content.getvalue())
 
 
-def resume(model: GPT, optimiser: torch.optim.Optimizer, saved: Path) -> tuple[int, float, list[dict[str, Any]]]:
-    """Fill model and optimiser with what was saved; the steps that were done, their seconds, and the looks so far."""
+def resume(
+    model: GPT, optimiser: torch.optim.Optimizer, how: Reading, saved: Path
+) -> tuple[int, float, list[dict[str, Any]]]:
+    """Fill model and optimiser with what was saved; the steps that were done, their seconds, and the looks so far.
+
+    ValueError for a run with another recipe.
+    """
     if not saved.exists():
         return 0, 0.0, []
     parts = torch.load(saved, map_location="cpu", weights_only=True)
+    if parts["recipe"] != asdict(how):
+        raise ValueError(f"{saved} holds a run with another recipe. Delete it, and this run begins anew.")
     model.load_state_dict(parts["model"])
     optimiser.load_state_dict(parts["optimiser"])
     return parts["step"], parts["seconds"], parts["looks"]

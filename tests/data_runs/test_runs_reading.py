@@ -1,6 +1,7 @@
 """The run behind the pretrained GPT, with a small one: killed and taken up again, it is the same run."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -75,11 +76,18 @@ def test_a_look_is_the_loss_on_other_lines_and_what_it_writes(small_gpt, lines):
     assert (look["step"], look["seconds"]) == (3, 1.3)
 
 
+def test_a_run_with_another_recipe_is_not_taken_up(small_gpt, lines, tmp_path):
+    saved = tmp_path / "other.run"
+    list(reading.run(small_gpt(), lines[0], HOW, saved, lines[1]))
+    with pytest.raises(ValueError, match=r"another recipe\. Delete it"):
+        list(reading.run(small_gpt(), lines[0], replace(HOW, rate=1e-3), saved, lines[1]))
+
+
 @pytest.mark.usefixtures("lines")
 def test_pretrain_writes_a_checkpoint_that_loads(small_gpt, tmp_path):
     threads = torch.get_num_threads()
     try:
-        line = reading.pretrain(tmp_path, how=HOW)
+        line = reading.pretrain(tmp_path, tmp_path / "runs", HOW)
     finally:
         torch.set_num_threads(threads)  # pretrain() is meant for a worker process and takes one thread
     card = backbones.checkpoint_card(tmp_path / "definitions")

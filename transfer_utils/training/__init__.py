@@ -1,6 +1,7 @@
 """From a network and photos to accuracy: features, probes, loop, recipes."""
 
 from transfer_utils.training.features import by_stage, extract, extract_views, nearest, run_network
+from transfer_utils.training.language import Reading, read, stream, surprise
 from transfer_utils.training.loop import Epoch, Step, accuracy, fit, fit_until_flat, predict, train
 from transfer_utils.training.probes import PENALTIES, Probe, best_probe, linear_probe, linear_probes
 from transfer_utils.training.recipes import Phase, Recipe, with_epochs
@@ -10,6 +11,7 @@ __all__ = [
     "PENALTIES",
     "Phase",
     "Probe",
+    "Reading",
     "Recipe",
     "Step",
     "accuracy",
@@ -23,7 +25,10 @@ __all__ = [
     "linear_probes",
     "nearest",
     "predict",
+    "read",
     "run_network",
+    "stream",
+    "surprise",
     "train",
     "with_epochs",
 ]
