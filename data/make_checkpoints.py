@@ -16,7 +16,6 @@ from transfer_utils import data, machine
 from transfer_utils.backbones import checkpoint_card, checkpoint_folder
 from transfer_utils.stats import SEEDS
 
-
 RUNS = Path(__file__).parent.parent / "build" / "runs"
 
 

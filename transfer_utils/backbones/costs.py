@@ -28,7 +28,7 @@ def optimiser_bytes(model: nn.Module) -> int:
 def activation_bytes(model: nn.Module, size: int, batch: int) -> int:
     """Bytes that the forward pass of one batch keeps for the backward pass, weights left out.
 
-    size: pixels. The frozen prefix runs beforehand and keeps nothing.
+    size: pixels, or tokens of a line. The frozen prefix runs beforehand and keeps nothing.
     """
     network, x, _ = _step_parts(model, size, batch)
     # By shape, since autocast keeps copies of the weights, and linear layers transpose them.
@@ -61,7 +61,7 @@ def prefix_flops(model: nn.Module, size: int) -> int:
     copied = copy.deepcopy(unwrapped(model)).to(best_device()).eval()
     prefix, _ = copied.parts()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        prefix(torch.zeros(1, 3, size, size, device=best_device()))
+        prefix(_input(copied, size, 1))
     return counter.get_total_flops()
 
 
@@ -133,5 +133,10 @@ def _step_parts(model: nn.Module, size: int, batch: int) -> tuple[nn.Module, tor
     copied = copy.deepcopy(unwrapped(model)).to(device).train()
     prefix, rest = copied.parts()
     with torch.no_grad():
-        x = prefix(channels_last(torch.zeros(batch, 3, size, size, device=device)))
+        x = prefix(_input(copied, size, batch))
     return rest, x, torch.zeros(batch, dtype=torch.long, device=device)
+
+
+def _input(model: StagedModel, size: int, count: int) -> torch.Tensor:
+    """Made-up photos or lines, as the first stage gets them."""
+    return channels_last(model.preprocess(model.example(count, size).to(best_device())))

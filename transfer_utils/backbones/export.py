@@ -1,4 +1,4 @@
-"""A network as one file that needs no course to run: pixels in, logits out."""
+"""A network as one file that needs no course to run: pixels or tokens in, logits out."""
 
 import copy
 import importlib.util
@@ -13,20 +13,22 @@ from transfer_utils.machine import check_size
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 
-class _FromPixels(nn.Module):
-    """The network behind its own preprocessing: uint8 (N, 3, H, W) to logits (N, classes)."""
+class _WithPreprocessing(nn.Module):
+    """The network behind its own preprocessing: uint8 (N, 3, H, W), or tokens, int64 (N, L), to logits (N, classes)."""
 
     def __init__(self, model: StagedModel):
         super().__init__()
         self.model = model
 
-    def forward(self, photos: Tensor) -> Tensor:
-        """Logits (N, classes) of uint8 photos that already have the right size."""
-        return self.model(self.model.preprocess(photos))
+    def forward(self, rows: Tensor) -> Tensor:
+        """Logits (N, classes) of uint8 photos that already have the right size, or of tokens."""
+        return self.model(self.model.preprocess(rows))
 
 
 def export(path: str | Path, model: nn.Module, size: int) -> Path:
     """Write the network with its preprocessing to one file, for any number of photos of size x size pixels.
+
+    A network that reads lines takes tokens of model.encode(lines, size) instead.
 
     path: ends in .pt2, a program for torch.export.load, or in .onnx, which runs without torch and takes `photos`, uint8
     (N, 3, size, size). ValueError for another ending, and for a size that is no whole number of at least 1; TypeError
@@ -73,7 +75,6 @@ def _require_onnx() -> None:
 
 def _parts(model: StagedModel, size: int) -> tuple[nn.Module, tuple[Tensor], tuple[dict]]:
     """A copy of the network in eval mode on the CPU, an example input, and which of its dimensions may vary."""
-    network = _FromPixels(copy.deepcopy(model)).cpu().eval()
-    # Two photos: an example of one would be taken for a fixed size of one.
-    example = torch.zeros(2, 3, size, size, dtype=torch.uint8)
-    return network, (example,), ({0: torch.export.Dim("photos")},)
+    network = _WithPreprocessing(copy.deepcopy(model)).cpu().eval()
+    # Two rows: an example of one would be taken for a fixed size of one.
+    return network, (model.example(2, size),), ({0: torch.export.Dim("photos")},)

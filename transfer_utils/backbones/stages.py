@@ -84,6 +84,10 @@ class StagedModel(Stages):
         check_photos("preprocess()", photos)
         return (photos.float() / 255 - self.mean) / self.std
 
+    def example(self, count: int, size: int) -> Tensor:
+        """Made-up input for `preprocess`: black photos, uint8 (count, 3, size, size)."""
+        return torch.zeros(count, 3, size, size, dtype=torch.uint8)
+
     def position(self, stage: str) -> int:
         """The index of a stage. ValueError with a suggestion for a name it does not have."""
         if stage not in self.stages:

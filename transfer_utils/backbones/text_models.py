@@ -24,6 +24,10 @@ class TextModel(StagedModel):
         """Lines as tokens, int64 (N, size): longer ones are cut, shorter ones padded."""
         raise NotImplementedError
 
+    def example(self, count: int, size: int) -> Tensor:
+        """Made-up input for `preprocess`: lines of the same token, int64 (count, size)."""
+        return torch.ones(count, size, dtype=torch.int64)
+
     def preprocess(self, tokens: Tensor) -> Tensor:
         """The tokens as they are. TypeError or ValueError for what are no tokens, int64 (N, L)."""
         check_tokens("preprocess()", tokens)

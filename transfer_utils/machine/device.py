@@ -102,11 +102,11 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """A batch (N, C, H, W) in the layout that convolutions read fastest.
+    """A batch (N, C, H, W) in the layout that convolutions read fastest; another tensor as it is.
 
     Not on Macs, where the gradients of batch-norm come out wrong in it: https://github.com/pytorch/pytorch/issues/175189
     """
-    return x if x.device.type == "mps" else x.contiguous(memory_format=torch.channels_last)
+    return x if x.ndim != 4 or x.device.type == "mps" else x.contiguous(memory_format=torch.channels_last)
 
 
 def has_own_memory(device: torch.device) -> bool:

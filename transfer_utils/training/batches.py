@@ -47,7 +47,7 @@ def _feature_batches(model: StagedModel, photos: LabelledSet, size: int, recipe:
 
     def batch(rows: Tensor, generator: torch.Generator) -> Tensor:
         x = take(rows, generator)
-        return channels_last(x) if x.ndim == 4 else x
+        return channels_last(x)
 
     return batch
 

@@ -35,6 +35,4 @@ def check_raw(call: str, model: StagedModel, rows: Any) -> None:
 
 def prepared(model: StagedModel, rows: Tensor, size: int) -> Tensor:
     """Some rows of raw(), as the first stage gets them."""
-    if isinstance(model, TextModel):
-        return model.preprocess(rows)
-    return channels_last(model.preprocess(resize(rows, size)))
+    return channels_last(model.preprocess(rows if isinstance(model, TextModel) else resize(rows, size)))
