@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from transfer_utils import data, machine
-from transfer_utils.backbones import StagedModel
+from transfer_utils.backbones import GPT, StagedModel, gpt
 from transfer_utils.data import ImageSet, photos
 from transfer_utils.machine import device, files, memory
 from transfer_utils.show import widgets
@@ -86,6 +86,14 @@ def tiny() -> Callable[..., StagedModel]:
         return StagedModel(stages, mean=(0.5,) * 3, std=(0.25,) * 3, name="tiny")
 
     return build
+
+
+@pytest.fixture
+def small_gpt(monkeypatch) -> Callable[..., GPT]:
+    """Build a GPT with all its parts, small enough to train in a moment; same seed, same weights."""
+    for name, size in {"WIDTH": 24, "BLOCKS": 2}.items():
+        monkeypatch.setattr(gpt, name, size)
+    return lambda seed=0: gpt.course_gpt(seed)
 
 
 @pytest.fixture

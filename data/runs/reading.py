@@ -3,6 +3,7 @@
 In a file of its own, since worker processes import it. A run that was killed goes on where it last saved itself.
 """
 
+import io
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -46,7 +47,7 @@ def pretrain(folder: Path, name: str = "definitions", how: Reading = HOW) -> str
 
 
 def run(model: GPT, tokens: torch.Tensor, how: Reading, saved: Path, valid: torch.Tensor) -> Iterator[dict[str, Any]]:
-    """Train from where `saved` left off, and save there; yields what the model writes at LOOKS, all of them each time."""
+    """Train from where `saved` left off, and save there; yields every look of LOOKS, those of earlier calls too."""
     optimiser = language.reader(model, how)
     done, seconds, looks = resume(model, optimiser, saved)
     started = time.perf_counter() - seconds
@@ -73,8 +74,6 @@ def keep(
     model: GPT, optimiser: torch.optim.Optimizer, step: int, seconds: float, looks: list[dict[str, Any]], saved: Path
 ) -> None:
     """Save all that a run is."""
-    import io
-
     content = io.BytesIO()
     parts = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
     torch.save({**parts, "step": step, "seconds": seconds, "looks": looks}, content)
@@ -86,7 +85,7 @@ def resume(model: GPT, optimiser: torch.optim.Optimizer, saved: Path) -> tuple[i
     """Fill model and optimiser with what was saved; the steps that were done, their seconds, and the looks so far."""
     if not saved.exists():
         return 0, 0.0, []
-    parts = torch.load(saved, weights_only=True)
+    parts = torch.load(saved, map_location="cpu", weights_only=True)
     model.load_state_dict(parts["model"])
     optimiser.load_state_dict(parts["optimiser"])
     return parts["step"], parts["seconds"], parts["looks"]

@@ -33,7 +33,7 @@ def test_folder_missing_says_where_it_looked_and_what_to_do(package):
     assert str(package.parent / "data") in str(error.value)
 
 
-@pytest.mark.parametrize("group", ["photos", "checkpoints"])
+@pytest.mark.parametrize("group", ["photos", "checkpoints", "texts"])
 def test_every_shipped_file_is_listed_and_whole(group):
     names = {path.name for path in (machine.shipped_folder() / group).iterdir()} - {"SHA256SUMS"}
     assert names == set(files._checksums(group))
@@ -61,14 +61,15 @@ def test_file_without_a_checksum_is_refused(shipped_copy):
         machine.read_shipped("photos", "extra.csv")
 
 
-def test_write_checksums_lists_data_and_nothing_else(shipped_copy):
+def test_write_checksums_lists_every_other_file(shipped_copy):
     folder = shipped_copy / "results"
     for link in folder.glob("*.csv"):
         link.unlink()
     (folder / "b.json").write_bytes(b"{}")
     (folder / "a.csv").write_bytes(b"x\n")
-    (folder / "notes.txt").write_bytes(b"not data")
+    (folder / "words.txt").write_bytes(b"y\n")
     machine.write_checksums("results")
-    digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("a.csv", "b.json")}
+    names = ("a.csv", "b.json", "words.txt")
+    digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
     assert (folder / "SHA256SUMS").read_text().splitlines() == [f"{digests[name]}  {name}" for name in digests]
     assert machine.read_shipped("results", "b.json") == b"{}"

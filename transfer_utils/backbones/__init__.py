@@ -29,6 +29,7 @@ from transfer_utils.backbones.freezing import (
 )
 from transfer_utils.backbones.gpt import GPT, LONGEST, course_gpt
 from transfer_utils.backbones.in_use import keeping_modes, refuse_while_training, restoring_modes, taking_turns, watch
+from transfer_utils.backbones.lora import add_lora, merge_lora
 from transfer_utils.backbones.networks import course_resnet, load_backbone
 from transfer_utils.backbones.stages import StagedModel, unwrapped
 from transfer_utils.backbones.text_models import Mean, TextModel
@@ -44,6 +45,7 @@ __all__ = [
     "StagedModel",
     "TextModel",
     "activation_bytes",
+    "add_lora",
     "by_depth",
     "checkpoint_card",
     "checkpoint_folder",
@@ -58,6 +60,7 @@ __all__ = [
     "keeping_modes",
     "load_backbone",
     "load_checkpoint",
+    "merge_lora",
     "next_tokens",
     "optimiser_bytes",
     "parameter_groups",

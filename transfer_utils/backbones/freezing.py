@@ -23,7 +23,8 @@ def freeze(model: Model, through: str | None) -> Model:
     staged = unwrapped(model)
     last = -1 if through is None else staged.position(through)
     refuse_while_training(staged, "freeze()")
-    for position, stage in enumerate(staged):
+    # From the head down, so that a weight which the head shares with a frozen stage is frozen.
+    for position, stage in reversed(list(enumerate(staged))):
         stage.requires_grad_(position > last)
         if position <= last:
             hold(stage)

@@ -66,21 +66,31 @@ class Norm(nn.LayerNorm):
 
 
 class GPT(TextModel):
-    """Stages embedding, block1 to block4, norm, pool, head. As pretrained, the head knows the tokens: see next_tokens."""
+    """Stages embedding, block1 to block4, norm, pool, head. Its first head knows the tokens, see next_tokens."""
 
+    embedding: Embedding
     head: nn.Linear
 
     def encode(self, lines: Sequence[str], size: int) -> Tensor:
         """Lines as tokens, int64 (N, size), from the mark that begins a line: longer ones are cut, shorter ones padded.
 
-        ValueError for a size that is no whole number from 1 to 64.
+        ValueError for a size that is no whole number from 1 to 64, TypeError for what are no lines.
         """
         check_length(self.name, size, LONGEST)
         cut = [[END, *tokens][:size] for tokens in to_tokens(lines)]
-        return torch.tensor([tokens + [PAD] * (size - len(tokens)) for tokens in cut]).view(-1, size)
+        padded = [tokens + [PAD] * (size - len(tokens)) for tokens in cut]
+        return torch.tensor(padded, dtype=torch.int64).view(len(cut), size)
 
     def next_tokens(self, tokens: Tensor) -> Tensor:
-        """Logits of the token after each of the tokens (N, L): (N, L, tokens of the vocabulary)."""
+        """Logits of the token after each of the tokens (N, L): (N, L, tokens of the vocabulary).
+
+        ValueError once new_head() replaced the head that knows the tokens.
+        """
+        if self.head.weight is not self.embedding.token.weight:
+            raise ValueError(
+                f"The head of {self.name} was replaced by one with {self.head.out_features} outputs, which are no "
+                "tokens. Keep a copy before new_head(): copy.deepcopy(model)."
+            )
         return self.head(self[: self.position("pool")](tokens))
 
 
@@ -103,5 +113,5 @@ def untrained() -> GPT:
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.normal_(module.weight, std=SMALL)
-    model.head.weight = stages["embedding"].token.weight  # type: ignore[assignment]
+    model.head.weight = model.embedding.token.weight
     return model

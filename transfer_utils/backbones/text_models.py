@@ -44,5 +44,6 @@ def check_length(name: str, size: object, longest: int) -> None:
     """ValueError unless size is a number of tokens that this network can read at once."""
     if not is_whole(size, 1) or size > longest:
         raise ValueError(
-            f"{name} got size={size!r}; it is the tokens of a line that are read. Give a whole number from 1 to {longest}."
+            f"{name} got size={size!r}; it is the tokens of a line that are read. "
+            f"Give a whole number from 1 to {longest}."
         )

@@ -1,7 +1,8 @@
 """The course's own tokens: byte pairs, so that any text becomes tokens and comes back unchanged."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
+from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -13,14 +14,38 @@ PAD, END = 0, 1  # no token, and the mark between two lines
 @cache
 def vocabulary() -> Tokenizer:
     """The shipped vocabulary, after comparing its sha256."""
-    return Tokenizer.from_str(machine.read_shipped("texts", "vocabulary.json").decode())
+    read = Tokenizer.from_str(machine.read_shipped("texts", "vocabulary.json").decode())
+    read.encode_special_tokens = True  # or "<end>" in a text would become the mark
+    return read
 
 
-def to_tokens(lines: Sequence[str]) -> list[list[int]]:
-    """The tokens of each line, without marks."""
-    return [encoding.ids for encoding in vocabulary().encode_batch(list(lines))]
+def to_tokens(lines: Iterable[str]) -> list[list[int]]:
+    """The tokens of each line, without marks. TypeError for what are no lines of text."""
+    return [encoding.ids for encoding in vocabulary().encode_batch(_checked(lines))]
 
 
 def to_text(tokens: Sequence[int]) -> str:
     """The text that tokens stand for; marks stand for nothing."""
     return vocabulary().decode(list(tokens))
+
+
+def _checked(lines: Any) -> list[str]:
+    if isinstance(lines, str) or not isinstance(lines, Iterable):
+        raise TypeError(f"Lines of text were {lines!r}; give a list of them, for a single line a list of one: [line].")
+    every = list(lines)
+    for line in every:
+        if not isinstance(line, str):
+            raise TypeError(f"A line of text was {line!r}, a {type(line).__name__}; it must be a str: str(line).")
+        if not line.isascii():
+            _check_letters(line)
+    return every
+
+
+def _check_letters(line: str) -> None:
+    try:
+        line.encode()
+    except UnicodeEncodeError as error:
+        raise TypeError(
+            f"The line {line!r} holds half of a character, which is no text. Read its file as UTF-8, or take what is "
+            "text: line.encode(errors='ignore').decode()."
+        ) from error

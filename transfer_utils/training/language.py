@@ -1,8 +1,10 @@
 """Pretraining on plain text: guess the next token, everywhere in every line."""
 
+import inspect
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,8 +20,10 @@ from transfer_utils.backbones import (
     restoring_modes,
     taking_turns,
     to_tokens,
+    watch,
 )
 from transfer_utils.machine import autocast, best_device, gradient_scaler, has_own_memory
+from transfer_utils.training.recipes import check_numbers
 
 LARGEST_STEP = 1.0  # length to which longer gradients are cut
 LOOK_BATCH = 64
@@ -27,7 +31,10 @@ LOOK_BATCH = 64
 
 @dataclass(frozen=True)
 class Reading:
-    """How to pretrain on text. rate: peak of one cycle. batch: windows of 64 tokens in a step."""
+    """How to pretrain on text. rate: peak of one cycle. batch: windows of 64 tokens in a step.
+
+    ValueError for numbers that nobody can train with.
+    """
 
     steps: int = 6000
     rate: float = 2e-3
@@ -36,10 +43,14 @@ class Reading:
     seed: int = 0
     warm_up: int = 200  # steps in which the rate rises
 
+    def __post_init__(self) -> None:
+        """Refuse here what would fail later, or train nothing."""
+        check_numbers(self, whole=("steps", "batch", "warm_up"), above=("rate",))
 
-def stream(lines: Sequence[str]) -> Tensor:
+
+def stream(lines: Iterable[str]) -> Tensor:
     """All tokens of the lines in a row, int64, each line behind the mark that begins one."""
-    return torch.tensor([token for tokens in to_tokens(lines) for token in (END, *tokens)])
+    return torch.tensor([token for tokens in to_tokens(lines) for token in (END, *tokens)], dtype=torch.int64)
 
 
 def windows(tokens: Tensor, step: int, how: Reading) -> Tensor:
@@ -62,9 +73,14 @@ def rate_at(step: int, how: Reading) -> float:
 
 
 def reader(model: GPT, how: Reading) -> torch.optim.AdamW:
-    """The optimiser that read() uses; its state, the model's and the number of steps are all that a run is."""
-    fused = has_own_memory(best_device()) or None
-    return torch.optim.AdamW(model.parameters(), how.rate, betas=(0.9, 0.95), weight_decay=how.decay, fused=fused)
+    """The optimiser that read() uses; its state, the model's and the number of steps are all that a run is.
+
+    The model goes to the device first, since the state of an optimiser goes where the weights are.
+    """
+    device = best_device()
+    fused = has_own_memory(device) or None
+    weights = model.to(device).parameters()
+    return torch.optim.AdamW(weights, how.rate, betas=(0.9, 0.95), weight_decay=how.decay, fused=fused)
 
 
 def read(
@@ -73,36 +89,55 @@ def read(
     """Train on the tokens of stream(), from step `done` to the last; yields the loss of each step, on the device.
 
     optimiser: of reader(), to go on with a run. The model is changed in place and keeps what it learned, as in train.
+    ValueError for fewer than 65 tokens; TypeError for what is no GPT. Both come here, before the first step.
     """
-    refuse_while_training(model, "read()")
-    device = best_device()
-    model.to(device)
-    optimiser = reader(model, how) if optimiser is None else optimiser
-    scaler, starts = gradient_scaler(device), None
+    if not isinstance(model, GPT):
+        raise TypeError(f"read() got a {type(model).__name__}, which guesses no next token. Give a GPT: course_gpt().")
+    _check_stream("read()", tokens)
+    return watch(model, _guarded(model, tokens, how, optimiser, done))
+
+
+def _guarded(
+    model: GPT, tokens: Tensor, how: Reading, optimiser: torch.optim.Optimizer | None, done: int
+) -> Generator[Tensor]:
+    """The steps, after which modes are as before, and no traceback keeps the tensors of a step that failed."""
+    refuse_while_training(model, "read()", but=inspect.currentframe())  # this one is running already
     with machine.nothing_kept(), restoring_modes(model):
-        model.train()
-        for step in range(done, how.steps):
-            seen = windows(tokens, step, how).to(device)
-            for group in optimiser.param_groups:
-                group["lr"] = rate_at(step, how)
-            with taking_turns(model), torch.inference_mode(False):
-                with autocast(device, training=model):
-                    logits = model.next_tokens(seen[:, :-1])
-                    loss = cross_entropy(logits.flatten(0, 1), seen[:, 1:].flatten())
-                scaler.scale(loss).backward()
-                scaler.unscale_(optimiser)
-                torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_STEP)
-                scaler.step(optimiser)
-                scaler.update()
-                optimiser.zero_grad()
-            yield loss.detach()
+        yield from _steps(model, tokens, how, optimiser, done)
+
+
+def _steps(
+    model: GPT, tokens: Tensor, how: Reading, optimiser: torch.optim.Optimizer | None, done: int
+) -> Generator[Tensor]:
+    device = best_device()
+    with taking_turns(model):
+        optimiser = reader(model, how) if optimiser is None else optimiser
+        model.to(device).train()
+    scaler = gradient_scaler(device)
+    for step in range(done, how.steps):
+        seen = windows(tokens, step, how).to(device)
+        for group in optimiser.param_groups:
+            group["lr"] = rate_at(step, how)
+        with taking_turns(model), torch.inference_mode(False):
+            with autocast(device, training=model):
+                logits = model.next_tokens(seen[:, :-1])
+                loss = cross_entropy(logits.flatten(0, 1), seen[:, 1:].flatten())
+            scaler.scale(loss).backward()
+            scaler.unscale_(optimiser)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_STEP)
+            scaler.step(optimiser)
+            scaler.update()
+            optimiser.zero_grad()
+        yield loss.detach()
 
 
 def surprise(model: GPT, tokens: Tensor) -> float:
     """The mean cross-entropy of the next token in nats, in windows that tile the tokens; lower is better.
 
-    Its exponential, the perplexity, is the number of tokens between which the model as good as guesses.
+    Its exponential, the perplexity, is the number of tokens between which the model as good as guesses. ValueError for
+    fewer than 65 tokens.
     """
+    _check_stream("surprise()", tokens)
     device = best_device()
     tiles = tokens[: (len(tokens) - 1) // LONGEST * LONGEST].view(-1, LONGEST)
     targets = tokens[1 : 1 + tiles.numel()].view(-1, LONGEST)
@@ -114,3 +149,15 @@ def surprise(model: GPT, tokens: Tensor) -> float:
                 model.next_tokens(x.to(device)).flatten(0, 1).float(), y.to(device).flatten(), reduction="sum"
             )
     return total.item() / tiles.numel()
+
+
+def _check_stream(call: str, tokens: Any) -> None:
+    """ValueError unless these are tokens in a row, enough for a window, the first of them the mark of a line."""
+    if not isinstance(tokens, Tensor) or tokens.dtype != torch.int64 or tokens.ndim != 1:
+        shape = tuple(tokens.shape) if isinstance(tokens, Tensor) else type(tokens).__name__
+        raise ValueError(f"{call} got {shape} as tokens; they are int64 (N,), as stream(lines) makes them.")
+    if len(tokens) <= LONGEST or tokens[0] != END:
+        raise ValueError(
+            f"{call} got {len(tokens)} tokens; it needs at least {LONGEST + 1}, the first of them the mark that begins "
+            "a line. Give more lines to stream(lines)."
+        )

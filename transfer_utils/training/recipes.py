@@ -2,6 +2,7 @@
 
 import math
 import numbers
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,17 +31,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse here what would fail after an epoch, or train nothing."""
-        for name in ("epochs", "batch", "evaluate_every"):
-            self._need(name, is_whole(getattr(self, name), 1), "a whole number of at least 1")
-        for name in ("rate", "head_ratio"):
-            self._need(name, _is_finite(getattr(self, name)) and getattr(self, name) > 0, "a number above 0")
-        self._need("decay", _is_finite(self.decay) and self.decay >= 0, "a number of at least 0")
-        self._need("seed", is_whole(self.seed, -MOST_SEED) and self.seed <= MOST_SEED, "a whole number of 32 bits")
-
-    def _need(self, name: str, met: bool, rule: str) -> None:
-        if not met:
-            default = type(self).__dataclass_fields__[name].default
-            raise ValueError(f"Recipe() got {name}={getattr(self, name)!r}; it must be {rule}, for example {default}.")
+        check_numbers(self, whole=("epochs", "batch", "evaluate_every"), above=("rate", "head_ratio"))
 
 
 @dataclass(frozen=True)
@@ -51,6 +42,26 @@ class Phase:
     share: float = 1.0
     rate: float | None = None
     changes: dict[str, Any] = field(default_factory=dict)  # to the recipe
+
+
+def check_numbers(recipe: Any, whole: Iterable[str], above: Iterable[str]) -> None:
+    """ValueError for a recipe that nobody can train with. whole: names of whole numbers, above: of ones above 0.
+
+    Every recipe has a decay and a seed besides.
+    """
+    for name in whole:
+        _need(recipe, name, is_whole(getattr(recipe, name), 1), "a whole number of at least 1")
+    for name in above:
+        _need(recipe, name, _is_finite(getattr(recipe, name)) and getattr(recipe, name) > 0, "a number above 0")
+    _need(recipe, "decay", _is_finite(recipe.decay) and recipe.decay >= 0, "a number of at least 0")
+    seed = is_whole(recipe.seed, -MOST_SEED) and recipe.seed <= MOST_SEED
+    _need(recipe, "seed", seed, "a whole number of 32 bits")
+
+
+def _need(recipe: Any, name: str, met: bool, rule: str) -> None:
+    if not met:
+        default, value = type(recipe).__dataclass_fields__[name].default, getattr(recipe, name)
+        raise ValueError(f"{type(recipe).__name__}() got {name}={value!r}; it must be {rule}, for example {default}.")
 
 
 def _is_finite(value: Any) -> bool:

@@ -1,0 +1,99 @@
+"""What the shipped lines promise, and the rules that they were made by."""
+
+import lzma
+from collections import Counter
+
+import pytest
+
+import make_texts
+from transfer_utils import data, machine
+from transfer_utils.data import TOPICS
+
+MOST_BYTES = 4 * 10**6
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[list[str]]:
+    content = lzma.decompress(machine.read_shipped("texts", "topics.tsv.xz")).decode()
+    return [row.split("\t") for row in content.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def topics(rows) -> list[str]:
+    return [line for *_, line in rows]
+
+
+@pytest.fixture(scope="module")
+def lines() -> list[str]:
+    return [*data.load_lines("train"), *data.load_lines("valid")]
+
+
+def test_every_topic_has_its_share_of_every_part(rows):
+    assert all(len(row) == 3 for row in rows)
+    wanted = {(part, topic): n for part, n in (("train", 750), ("valid", 150), ("test", 300)) for topic in TOPICS}
+    assert Counter((part, topic) for part, topic, _ in rows) == wanted
+
+
+def test_there_are_lines_to_pretrain_on_and_some_to_judge_by():
+    assert len(data.load_lines("valid")) == 2000
+    assert len(data.load_lines("train")) > 100_000
+
+
+def test_no_line_is_there_twice(topics, lines):
+    every = [*topics, *lines]
+    assert [line for line, count in Counter(every).items() if count > 1] == []
+
+
+@pytest.mark.slow
+def test_no_line_is_nearly_one_of_a_topic(topics, lines):
+    """Neither of two parts, nor between what a topic has and what pretraining reads."""
+    pairs = make_texts.word_pairs([*topics, *lines])
+    ours, others = pairs[: len(topics)], pairs[len(topics) :]
+    among = [(one, other) for one, other in make_texts.near_duplicates(ours, ours) if one != other]
+    assert among == []
+    assert list(make_texts.near_duplicates(ours, others)) == []
+
+
+def test_no_line_has_a_word_that_is_kept_out(topics, lines):
+    words = machine.read_shipped("texts", "kept_out.txt").decode().splitlines()
+    pattern = make_texts.word_list(words)
+    assert [line for line in [*topics, *lines] if pattern.search(line)] == []
+    assert all(pattern.search(f"the {word.replace('*', 'x')} of it") for word in words)
+
+
+def test_every_line_is_a_line_of_some_words(topics, lines):
+    for line in [*topics, *lines]:
+        assert len(line.split()) >= make_texts.FEWEST_WORDS
+        assert line == " ".join(line.split())
+
+
+def test_together_they_are_small():
+    folder = machine.shipped_folder() / "texts"
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= MOST_BYTES
+
+
+# --- the rules ------------------------------------------------------------------------------------------------------
+
+
+def test_a_gloss_is_a_definition_and_examples():
+    gloss = ' a small  cat; not a dog; "the cat\n sat"; "cats eat"  '
+    assert make_texts.parted(gloss) == ("a small cat; not a dog", ["the cat sat", "cats eat"])
+    assert make_texts.parted(" a cat") == ("a cat", [])
+
+
+def test_words_with_a_star_stand_for_all_that_begin_like_it():
+    pattern = make_texts.word_list(["crap", "slut*"])
+    assert [bool(pattern.search(text)) for text in ("a CRAP b", "scrap", "crape", "Sluts", "a slut", "aslut")] == [
+        *(True, False, False),
+        *(True, True, False),
+    ]
+
+
+def test_lines_are_alike_from_half_of_their_word_pairs_on():
+    lines = ["a b c d", "A b, c d!", "a b c e", "x y z", "d c b a"]
+    pairs = make_texts.word_pairs(lines)
+    found = {pair for pair in make_texts.near_duplicates(pairs, pairs) if pair[0] < pair[1]}
+    assert found == {(0, 1)}  # "a b c e" shares three pairs of seven with the first
+    assert make_texts.unalike(lines) == [0, 2, 3, 4]
+    longer = make_texts.word_pairs(["a b c d e", "a b c d f"])  # four of eight
+    assert set(make_texts.near_duplicates(longer, longer)) == {(0, 0), (0, 1), (1, 0), (1, 1)}
