@@ -13,18 +13,13 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import numpy as np
-from scipy.sparse import csr_matrix
-from sklearn.feature_extraction.text import CountVectorizer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from transfer_utils import machine
-from transfer_utils.data import TOPICS
+from transfer_utils.data import TOPICS, in_class, near_duplicates, unalike, word_list, word_pairs
 
 LEXICOGRAPHER_FILES = dict(zip(TOPICS, (5, 20, 13, 8, 6, 18, 15, 27, 4, 10), strict=True))
 PARTS = {"train": 750, "valid": 150, "test": 300}  # definitions of each topic
-FEWEST_WORDS = 3
-ALIKE = 0.5  # lines are near-duplicates from this share of common word pairs on (Jaccard)
 WORDS = 2048  # tokens in the vocabulary
 MARKS = ["<pad>", "<end>"]  # tokens 0 and 1
 HELD_OUT = 2000  # lines that pretraining is judged by
@@ -48,39 +43,6 @@ def parted(gloss: str) -> tuple[str, list[str]]:
     ]
 
 
-def word_list(words: list[str]) -> re.Pattern:
-    """A pattern that finds any of the words; one that ends in * stands for all that begin like it."""
-    return re.compile(rf"\b(?:{'|'.join(re.escape(word).replace(re.escape('*'), '[a-z]*') for word in words)})\b", re.I)
-
-
-def in_class(line: str, kept_out: re.Pattern) -> bool:
-    """Whether a line is long enough to say something, and has no word of data/texts/kept_out.txt."""
-    return len(line.split()) >= FEWEST_WORDS and not kept_out.search(line)
-
-
-def word_pairs(lines: Iterable[str]) -> csr_matrix:
-    """Which neighbouring words each line has, its start and end among them: 0 or 1, (lines, pairs)."""
-    framed = [f"^ {' '.join(re.findall(r'[a-z0-9]+', line.lower()))} $" for line in lines]
-    return CountVectorizer(ngram_range=(2, 2), binary=True, token_pattern=r"\S+").fit_transform(framed).tocsr()
-
-
-def near_duplicates(pairs: csr_matrix, of: csr_matrix) -> Iterator[tuple[int, int]]:
-    """Rows of the first and of the second matrix whose lines are alike."""
-    sizes, others = (np.asarray(matrix.sum(1)).ravel() for matrix in (pairs, of))
-    for start in range(0, pairs.shape[0], 500):
-        common = (pairs[start : start + 500] @ of.T).tocoo()
-        rows = common.row + start
-        alike = common.data >= ALIKE * (sizes[rows] + others[common.col] - common.data)
-        yield from zip(rows[alike].tolist(), common.col[alike].tolist(), strict=True)
-
-
-def unalike(lines: list[str]) -> list[int]:
-    """Positions of the lines that nearly equal no earlier one."""
-    pairs = word_pairs(lines)
-    later = {max(pair) for pair in near_duplicates(pairs, pairs) if pair[0] != pair[1]}
-    return [position for position in range(len(lines)) if position not in later]
-
-
 def topic_lines(entries: list[tuple[str, int, str]], kept_out: re.Pattern) -> list[tuple[str, str, str]]:
     """Part, topic and definition: the same number for every topic, no two alike."""
     drawn: list[tuple[str, str]] = []
@@ -100,7 +62,7 @@ def topic_lines(entries: list[tuple[str, int, str]], kept_out: re.Pattern) -> li
 def pretraining_lines(
     entries: list[tuple[str, int, str]], topics: list[str], kept_out: re.Pattern
 ) -> tuple[list[str], int, int]:
-    """All other definitions and examples, in random order; how many were kept out, and how many nearly equal a topic's."""
+    """All other definitions and examples, in random order; how many were kept out, how many nearly equal a topic's."""
     parts = [parted(gloss) for *_, gloss in entries]
     every = dict.fromkeys(line for definition, examples in parts for line in (definition, *examples))
     lines = [line for line in every if in_class(line, kept_out)]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from transfer_utils.backbones.text_models import Mean, TextModel, check_length, real
+from transfer_utils.backbones.text_models import Mean, TextModel, check_length, padded, real
 from transfer_utils.backbones.vocabulary import END, PAD, to_tokens, vocabulary
 from transfer_utils.machine import Seed, draws_from, generator
 
@@ -77,9 +77,7 @@ class GPT(TextModel):
         ValueError for a size that is no whole number from 1 to 64, TypeError for what are no lines.
         """
         check_length(self.name, size, LONGEST)
-        cut = [[END, *tokens][:size] for tokens in to_tokens(lines)]
-        padded = [tokens + [PAD] * (size - len(tokens)) for tokens in cut]
-        return torch.tensor(padded, dtype=torch.int64).view(len(cut), size)
+        return padded([[END, *tokens] for tokens in to_tokens(lines)], size)
 
     def next_tokens(self, tokens: Tensor) -> Tensor:
         """Logits of the token after each of the tokens (N, L): (N, L, tokens of the vocabulary).

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from transfer_utils import machine
 from transfer_utils.backbones import checkpoints, gpt
+from transfer_utils.backbones.minilm import minilm
 from transfer_utils.backbones.stages import StagedModel
 from transfer_utils.machine import Seed, draws_from, generator, unknown
 
@@ -22,10 +23,11 @@ LITE0 = {"mean": (127 / 255,) * 3, "std": (128 / 255,) * 3}  # the (x - 127) / 1
 def load_backbone(name: str, pretrained: bool = True, classes: int | None = None, seed: Seed = None) -> StagedModel:
     """A network by name, on the CPU and in training mode, with its own preprocessing.
 
-    name: 'course_resnet/<checkpoint>' (32 px), 'course_gpt/definitions' (text), 'efficientnet_lite0' (ImageNet), 'resnet18' and 'resnet50'
-    (torchvision), or 'timm/<model>'. classes: size of a fresh head; None keeps the original one. seed: of all random
+    name: of photos 'course_resnet/<checkpoint>' (32 px), 'efficientnet_lite0' (ImageNet), 'resnet18' and 'resnet50'
+    (torchvision), or 'timm/<model>'; of lines of text 'course_gpt/definitions', or 'minilm', which was trained for no
+    classes: its own head is random. classes: size of a fresh head; None keeps the original one. seed: of all random
     weights, as for StagedModel.new_head.
-    Raises ValueError for an unknown name and RuntimeError when weights cannot be downloaded.
+    Raises ValueError for an unknown name and RuntimeError when weights cannot be downloaded or are not installed.
     """
     family, _, rest = str(name).partition("/")  # a number or None is no name, and the message says so
     if family not in _BUILDERS or (rest == "") != (family in _WITHOUT_PART):
@@ -168,10 +170,10 @@ def _pool() -> nn.Module:
 
 def _known() -> list[str]:
     own = [f"{kind}/{name}" for kind in ("course_resnet", "course_gpt") for name in checkpoints.shipped(kind)]
-    return [*own, "efficientnet_lite0", "resnet18", "resnet50", "timm/<model>"]
+    return [*own, "efficientnet_lite0", "resnet18", "resnet50", "timm/<model>", "minilm"]
 
 
-_WITHOUT_PART = ("efficientnet_lite0", "resnet18", "resnet50")
+_WITHOUT_PART = ("efficientnet_lite0", "resnet18", "resnet50", "minilm")
 _BUILDERS: dict[str, Callable[[str, bool], StagedModel]] = {
     "course_resnet": _course_resnet,
     "course_gpt": _course_gpt,
@@ -179,4 +181,5 @@ _BUILDERS: dict[str, Callable[[str, bool], StagedModel]] = {
     "resnet18": _torchvision_resnet("resnet18"),
     "resnet50": _torchvision_resnet("resnet50"),
     "timm": _timm,
+    "minilm": lambda _, pretrained: minilm(pretrained),
 }

@@ -3,9 +3,11 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from transfer_utils.backbones.stages import StagedModel
+from transfer_utils.backbones.vocabulary import PAD
 from transfer_utils.machine import check_tokens, is_whole
 
 
@@ -38,6 +40,14 @@ class Mean(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.float().sum(1) / real(x).sum(1).clamp_min(1)
+
+
+def padded(lines: Sequence[Sequence[int]], size: int) -> Tensor:
+    """The tokens of each line as int64 (N, size): longer ones are cut, shorter ones padded."""
+    tokens = torch.full((len(lines), size), PAD)
+    for row, line in zip(tokens, lines, strict=True):
+        row[: len(line)] = torch.tensor(line[:size])
+    return tokens
 
 
 def check_length(name: str, size: object, longest: int) -> None:

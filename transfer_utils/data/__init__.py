@@ -1,6 +1,8 @@
 """The course's labelled photos and lines of text."""
 
+from transfer_utils.data.alike import near_duplicates, unalike, word_pairs
 from transfer_utils.data.augment import CORRUPTIONS, VIEWS, flip_and_shift, views
+from transfer_utils.data.kept_out import in_class, word_list
 from transfer_utils.data.labelled import LabelledSet
 from transfer_utils.data.photos import (
     CIFAR10,
@@ -29,12 +31,17 @@ __all__ = [
     "TextSet",
     "VIEWS",
     "flip_and_shift",
+    "in_class",
     "load",
     "load_lines",
     "load_texts",
+    "near_duplicates",
     "read_sheet",
     "resize",
     "source_photos",
     "splits",
+    "unalike",
     "views",
+    "word_list",
+    "word_pairs",
 ]

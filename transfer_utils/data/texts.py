@@ -1,7 +1,7 @@
 """The course's lines of text: to pretrain on, and labelled."""
 
 import lzma
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from transfer_utils import machine
 from transfer_utils.data.labelled import LabelledSet, checked_names
+from transfer_utils.data.reviews import load_reviews
 from transfer_utils.machine import check_labels, unknown
 
 SPLITS = ("train", "valid", "test")
@@ -73,6 +74,8 @@ def load_texts(name: str = "topics", split: str = "train") -> TextSet:
     topics: definitions of nouns in ten topics, 750 train, 150 valid and 300 test lines each, shipped with the course.
     No line that course_gpt was pretrained on is or nearly equals one of them. Source: WordNet 3.0, Princeton
     University, https://wordnet.princeton.edu
+    film_reviews, product_reviews: rated sentences, bad and good; fetched once, see load_reviews, which may fail with
+    RuntimeError.
     """
     if name not in _LOADERS:
         raise unknown("text", name, _LOADERS)
@@ -103,4 +106,8 @@ def _read(name: str) -> list[str]:
     return lzma.decompress(machine.read_shipped("texts", name)).decode().splitlines()
 
 
-_LOADERS = {"topics": _topics}
+def _reviews(name: str) -> Callable[[str], TextSet]:
+    return lambda split: TextSet(*load_reviews(name, split))
+
+
+_LOADERS = {"topics": _topics, **{name: _reviews(name) for name in ("film_reviews", "product_reviews")}}

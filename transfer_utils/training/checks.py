@@ -57,8 +57,9 @@ def _check_valid(valid: LabelledSet, classes: tuple[str, ...]) -> None:
         absent = f"there are no valid {valid.many} of {', '.join(missing)}"
         way = absent if missing else f"take valid.only{_typed(classes)}"
         raise ValueError(
-            f"The {valid.many} have the classes {', '.join(classes)} and the valid ones {', '.join(valid.classes)}. "
-            f"Both need the same ones in the same order, or labels mean different things: {way}."
+            f"The {valid.many} have the classes {', '.join(classes)} and the valid {valid.many} "
+            f"{', '.join(valid.classes)}. Both need the same ones in the same order, or labels mean different things: "
+            f"{way}."
         )
     if not len(valid):
         raise ValueError(

@@ -1,0 +1,35 @@
+"""Lines that nearly equal each other: they share most pairs of neighbouring words."""
+
+import re
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+ALIKE = 0.5  # lines are near-duplicates from this share of common word pairs on (Jaccard)
+AT_ONCE = 500  # lines that are compared with all others in one product
+
+
+def word_pairs(lines: Iterable[str]) -> csr_matrix:
+    """Which neighbouring words each line has, its start and end among them: 0 or 1, (lines, pairs)."""
+    from sklearn.feature_extraction.text import CountVectorizer  # slow to import, and photos need none of it
+
+    framed = [f"^ {' '.join(re.findall(r'[a-z0-9]+', line.lower()))} $" for line in lines]
+    return CountVectorizer(ngram_range=(2, 2), binary=True, token_pattern=r"\S+").fit_transform(framed).tocsr()
+
+
+def near_duplicates(pairs: csr_matrix, of: csr_matrix) -> Iterator[tuple[int, int]]:
+    """Rows of the first and of the second matrix whose lines are alike."""
+    sizes, others = (np.asarray(matrix.sum(1)).ravel() for matrix in (pairs, of))
+    for start in range(0, pairs.shape[0], AT_ONCE):
+        common = (pairs[start : start + AT_ONCE] @ of.T).tocoo()
+        rows = common.row + start
+        alike = common.data >= ALIKE * (sizes[rows] + others[common.col] - common.data)
+        yield from zip(rows[alike].tolist(), common.col[alike].tolist(), strict=True)
+
+
+def unalike(lines: list[str]) -> list[int]:
+    """Positions of the lines that nearly equal no earlier one."""
+    pairs = word_pairs(lines)
+    later = {max(pair) for pair in near_duplicates(pairs, pairs) if pair[0] != pair[1]}
+    return [position for position in range(len(lines)) if position not in later]
