@@ -234,7 +234,7 @@ QUIZ = (
         1,
     ),
     Question(
-        "Reading definitions helped with topics of definitions. With reviews we cannot see that it did. What fits?",
+        "Reading definitions helped with their topics. With film reviews we cannot see that it did. What fits?",
         (
             ("Reviews are no language that a GPT can learn.", "One that had read reviews would have met their words."),
             ("Its source is near the one task, far from the other.", "It fits. To show it takes a second source."),
