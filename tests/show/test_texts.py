@@ -193,8 +193,9 @@ def test_a_forest_shades_the_margin_and_shows_zero_wherever_the_data_are(drawn):
     assert "star" not in axes.get_xlabel()
 
 
-def test_a_forest_follows_the_margin():
+def test_a_forest_follows_the_margin(drawn):
     assert alt(show.forest({"topics": ROWS["topics"]}, "gain", margin=0.2)).endswith("the same within 20 points.")
+    assert [text.get_text() for text in drawn[0].texts] == ["the same within 20 points"]
 
 
 @pytest.mark.parametrize(
