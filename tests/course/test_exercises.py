@@ -38,6 +38,9 @@ def unfilled(*arguments):
         CHECKS["5.1"],
         CHECKS["7.1"],
         CHECKS["7.2"],
+        CHECKS["8.1"],
+        CHECKS["8.2"],
+        CHECKS["8.3"],
     ],
 )
 def test_an_open_exercise_is_not_yet_done(check, capsys):

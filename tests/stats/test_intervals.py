@@ -57,6 +57,58 @@ def test_the_verdict_is_open_while_the_interval_holds_zero(low, high, said):
     assert Interval((low + high) / 2, low, high, 5).verdict == said
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (-0.02, 0.02, "the same within 2 points"),  # the margin itself is within it
+        (-0.01, 0.015, "the same within 2 points"),
+        (0.005, 0.015, "the same within 2 points"),  # above zero, and too little to matter
+        (-0.02, -0.001, "the same within 2 points"),
+        (0.0, 0.0, "the same within 2 points"),
+        (0.001, 0.021, "more"),
+        (0.3, 0.5, "more"),
+        (-0.021, -0.001, "less"),
+        (-0.5, -0.3, "less"),
+        (0.0, 0.021, "at most 3 points either way"),  # zero itself is neither above nor below
+        (-0.021, 0.0, "at most 3 points either way"),
+        (-0.03, 0.01, "at most 3 points either way"),
+        (-0.01, 0.0301, "at most 4 points either way"),
+        (-0.0499, 0.03, "at most 5 points either way"),
+        (-0.2, 0.5, "at most 50 points either way"),
+    ],
+)
+def test_what_is_told_of_a_difference(low, high, said):
+    assert Interval((low + high) / 2, low, high, 5).told() == said
+
+
+@pytest.mark.parametrize("points", range(3, 101))
+def test_whole_points_stay_whole(points):
+    """100 * 0.07 is a little more than 7 in floating point."""
+    for low, high in ((-points / 100, 0.01), (-0.01, points / 100)):
+        assert Interval(0.0, low, high, 5).told() == f"at most {points} points either way"
+
+
+@pytest.mark.parametrize(
+    ("margin", "low", "high", "said"),
+    [
+        (0.01, -0.01, 0.01, "the same within 1 point"),
+        (0.07, -0.01, 0.07, "the same within 7 points"),
+        (0.005, -0.001, 0.005, "the same within 0.5 points"),
+        (0.005, -0.001, 0.006, "at most 1 point either way"),
+        (1e-9, 1e-8, 0.01, "more"),
+        (0.5, 0.1, 0.2, "the same within 50 points"),
+    ],
+)
+def test_what_is_told_follows_the_margin(margin, low, high, said):
+    assert Interval((low + high) / 2, low, high, 5).told(margin) == said
+
+
+@pytest.mark.parametrize("margin", [0, -0.02, float("nan")])
+def test_told_needs_a_margin(margin):
+    with pytest.raises(ValueError, match=rf"told\(\) got margin={margin}; it is the largest .* and above 0"):
+        Interval(0.0, -0.1, 0.1, 5).told(margin)
+
+
 # --- shares of photos ---------------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from IPython.display import HTML
 
-from transfer_utils.course import lesson00, lesson01, lesson02, lesson03, lesson04, lesson05, lesson07
+from transfer_utils.course import lesson00, lesson01, lesson02, lesson03, lesson04, lesson05, lesson07, lesson08
 from transfer_utils.course.checking import Question, as_html
 from transfer_utils.machine import unknown
 
@@ -16,6 +16,7 @@ LESSONS = {
     "04": lesson04,
     "05": lesson05,
     "07": lesson07,
+    "08": lesson08,
 }
 CHECKS: dict[str, Callable[[Callable], None]] = {
     number: check for lesson in LESSONS.values() for number, check in lesson.CHECKS.items()

@@ -12,6 +12,7 @@ from transfer_utils.show.figures import against, embeddings, grid, history, inte
 from transfer_utils.show.lab import Lab
 from transfer_utils.show.pictures import heat_rows, photo_rows, photos
 from transfer_utils.show.predictions import confusion, reliability, spread
+from transfer_utils.show.texts import forest, next_words, pretraining_run
 from transfer_utils.show.uploads import Predictor, Uploader
 from transfer_utils.show.widgets import Explorer, Frame, explore
 
@@ -25,6 +26,7 @@ __all__ = [
     "confusion",
     "embeddings",
     "explore",
+    "forest",
     "grid",
     "heat_explorer",
     "heat_rows",
@@ -35,8 +37,10 @@ __all__ = [
     "mistake_explorer",
     "network",
     "network_explorer",
+    "next_words",
     "photo_rows",
     "photos",
+    "pretraining_run",
     "reliability",
     "response_explorer",
     "spread",

@@ -1,5 +1,6 @@
 """Means with intervals: every plus-or-minus in the course comes from here."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -37,6 +38,26 @@ class Interval:
     def half(self) -> float:
         """Half the width of the interval."""
         return (self.high - self.low) / 2
+
+    def told(self, margin: float = 0.02) -> str:
+        """What we may say of a difference: the same within the margin, more, less, or else the bound that it gives.
+
+        margin: the largest difference that does not matter, 0.02 for 2 points. ValueError unless it is above 0.
+        """
+        if not margin > 0:
+            raise ValueError(
+                f"told() got margin={margin}; it is the largest difference that does not matter, and above 0: 0.02."
+            )
+        if -margin <= self.low and self.high <= margin:
+            return f"the same within {_points(100 * margin)}"
+        if self.verdict is not Verdict.CANNOT_TELL:
+            return str(self.verdict)
+        largest = round(100 * max(-self.low, self.high), 6)  # 100 * 0.07 is a little more than 7
+        return f"at most {_points(math.ceil(largest))} either way"
+
+
+def _points(number: float) -> str:
+    return "1 point" if f"{number:g}" == "1" else f"{number:g} points"
 
 
 class Share(Interval):
