@@ -27,6 +27,11 @@ def test_pairs_that_are_alike_are_found_between_two_sets(monkeypatch):
     assert sorted(near_duplicates(pairs[:2], pairs)) == expected
 
 
+def test_alike_is_half_of_the_word_pairs():
+    pairs = word_pairs(["a b c d e", "a b c d f", "a b c g h"])  # four of eight, and three of nine
+    assert [pair for pair in near_duplicates(pairs, pairs) if pair[0] < pair[1]] == [(0, 1)]
+
+
 @pytest.mark.parametrize(
     ("line", "fit"),
     [
