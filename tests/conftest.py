@@ -107,7 +107,7 @@ def pairs() -> tuple[ImageSet, ImageSet]:
 def shipped_copy(tmp_path, monkeypatch) -> Path:
     """The course's data folder as links in a folder of this test, to be damaged without harm."""
     original = machine.shipped_folder()
-    for group in ("photos", "checkpoints", "results"):
+    for group in ("photos", "texts", "checkpoints", "results"):
         (tmp_path / group).mkdir()
         for path in (original / group).glob("*"):
             (tmp_path / group / path.name).symlink_to(path)
