@@ -240,23 +240,25 @@ def test_every_dependency_is_pinned_within_its_range():
 
 
 @pytest.mark.slow
-def test_a_wheel_finds_its_photos(tmp_path):
+def test_a_wheel_is_small_and_finds_its_photos_and_texts(tmp_path):
     """Built, unpacked away from the checkout, and imported from there."""
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.stat().st_size < 80_000_000
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     assert (tmp_path / "site" / "transfer_utils" / "py.typed").exists()
     code = (
         "from transfer_utils import backbones, course, data, machine, stats\n"
-        "print(len(data.load()), backbones.shipped(), len(stats.results('lesson01')) > 0, machine.shipped_folder())"
+        "print(len(data.load()), backbones.shipped(), len(stats.results('lesson01')) > 0, len(data.load_texts()))\n"
+        "print(backbones.shipped('course_gpt'), machine.shipped_folder())"
     )
     # -P and an own path: the checkout must not answer in the wheel's place
     ran = subprocess.run(
         [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r})\n{code}"],
         cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert ran.stdout.startswith("17000 ['animals', 'both', 'both_small', 'vehicles'] True")
+    assert ran.stdout.startswith("17000 ['animals', 'both', 'both_small', 'vehicles'] True 7500\n['definitions']")
     assert str(tmp_path / "site") in ran.stdout
 
 
