@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from transfer_utils.backbones.text_models import Mean, TextModel, check_length, padded, real
-from transfer_utils.backbones.vocabulary import PAD
+from transfer_utils.backbones.vocabulary import PAD, checked
 
 START, STOP = 101, 102  # [CLS] and [SEP] in its vocabulary, the marks around a line
 LONGEST = 256  # tokens: its makers cut there, though it has places for 512
@@ -52,10 +52,10 @@ class MiniLM(TextModel):
     def encode(self, lines: Sequence[str], size: int) -> Tensor:
         """Lines as its own tokens, int64 (N, size), between two marks: longer ones are cut, shorter ones padded.
 
-        ValueError for a size that is no whole number from 1 to 256.
+        ValueError for a size that is no whole number from 1 to 256, TypeError for what are no lines.
         """
         check_length(self.name, size, LONGEST)
-        found = _tokenizer().encode_batch(list(lines), add_special_tokens=False)
+        found = _tokenizer().encode_batch(checked(lines), add_special_tokens=False)
         return padded([[START, *line.ids[: max(size - 2, 0)], STOP] for line in found], size)
 
 

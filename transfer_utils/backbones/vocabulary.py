@@ -21,7 +21,7 @@ def vocabulary() -> Tokenizer:
 
 def to_tokens(lines: Iterable[str]) -> list[list[int]]:
     """The tokens of each line, without marks. TypeError for what are no lines of text."""
-    return [encoding.ids for encoding in vocabulary().encode_batch(_checked(lines))]
+    return [encoding.ids for encoding in vocabulary().encode_batch(checked(lines))]
 
 
 def to_text(tokens: Sequence[int]) -> str:
@@ -29,7 +29,8 @@ def to_text(tokens: Sequence[int]) -> str:
     return vocabulary().decode(list(tokens))
 
 
-def _checked(lines: Any) -> list[str]:
+def checked(lines: Any) -> list[str]:
+    """The lines as a list. TypeError for what are no lines of text."""
     if isinstance(lines, str) or not isinstance(lines, Iterable):
         raise TypeError(f"Lines of text were {lines!r}; give a list of them, for a single line a list of one: [line].")
     every = list(lines)
