@@ -47,16 +47,16 @@ class Way:
 
 
 _TENTH = {"head_ratio": 10.0}  # the stages below the head move at a tenth of its rate
-_FROM_SCRATCH, _FROM_DEFINITIONS = (3e-4, 1e-3, 3e-3), (3e-3, 1e-2, 3e-2)
+_FROM_SCRATCH, _FROM_DEFINITIONS = (3e-4, 1e-3, 3e-3), (1e-3, 3e-3, 1e-2)
 _UNFREEZING = tuple(Phase(to, 1 / 4, changes=_TENTH) for to in ("pool", "block3", "block1", None))
 WAYS = (
-    Way("word counts", (1e-5, 1e-4, 1e-3, 1e-2), network=None, probe=True),
+    Way("word counts", (1e-6, 1e-5, 1e-4, 1e-3, 1e-2), network=None, probe=True),
     Way("probe, untrained", PENALTIES, pretrained=False, probe=True),
     Way("scratch", _FROM_SCRATCH, pretrained=False),
     Way("scratch, longer", _FROM_SCRATCH, pretrained=False, longer=3),
     Way("probe", PENALTIES, probe=True),
     Way("gradual unfreezing", _FROM_DEFINITIONS, phases=_UNFREEZING),
-    Way("LoRA", _FROM_DEFINITIONS, lora=True),
+    Way("LoRA", (3e-3, 1e-2, 3e-2), lora=True),
     Way("full", _FROM_DEFINITIONS, phases=(Phase(changes=_TENTH),)),
     Way("full, longer", _FROM_DEFINITIONS, phases=(Phase(changes=_TENTH),), longer=3),
     Way("MiniLM, probe", PENALTIES, network=MINILM, probe=True),
