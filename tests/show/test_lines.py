@@ -142,7 +142,7 @@ def test_a_lone_half_of_a_character_is_answered_or_refused_in_words(reader):
 def test_a_long_line_is_cut_and_what_is_not_read_is_said(reader):
     frame = ask(reader, "a bird of prey " * 100)
     assert len(frame["line"]) <= lines.MOST_TYPED == reader.most
-    assert frame["note"] == f"The network reads {SIZE} tokens; what comes behind them changes nothing."
+    assert frame["note"] == f"The network reads {SIZE} tokens; what follows changes nothing."
     assert ask(reader, "a bird")["note"] == ""
 
 

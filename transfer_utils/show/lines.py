@@ -58,12 +58,12 @@ class LineReader(PageWidget):
         """What each head says about a line, and its neighbours. ValueError for a line without anything in it."""
         line = line[:MOST_TYPED].strip()
         if not line:
-            raise ValueError("there is nothing to read yet. Type a line of English, or choose one of the examples.")
+            raise ValueError("it is empty. Type a line of English, or choose an example.")
         tokens = self.model.encode([line], self.size)
         backbone, _ = self.model.split(after=self.model.stages[-2])
         found = training.run_network(self.model, backbone, tokens, self.size)
         shares = {labels: head(found)[0].softmax(0).tolist() for labels, head in self.heads.items()}
-        cut = f"The network reads {self.size} tokens; what comes behind them changes nothing."
+        cut = f"The network reads {self.size} tokens; what follows changes nothing."
         return {
             "line": line,
             "answers": [self._answer(labels, values) for labels, values in shares.items()],

@@ -93,12 +93,12 @@ function labelled(parent, text, properties) {
   return input;
 }
 
-// A bar a class, for shares [name, share]; colour tells it from a class's position.
-function drawShares(parent, shares, title, colour) {
-  const step = 26, drawn = svg(parent, 480, shares.length * step + 4, title);
+// A bar a class, for shares [name, share]; colour tells it from a class's position, and longest is the bar of 100 %.
+function drawShares(parent, shares, title, colour, longest = 300) {
+  const step = 26, drawn = svg(parent, longest + 180, shares.length * step + 4, title);
   shares.forEach(([name, share], i) => {
     node(drawn, "text", { x: 110, y: i * step + 18, "text-anchor": "end" }, name);
-    node(drawn, "rect", { x: 118, y: i * step + 6, width: Math.max(1, 300 * share), height: 16, fill: colour(i) });
-    node(drawn, "text", { x: 124 + 300 * share, y: i * step + 18 }, `${(100 * share).toFixed(0)} %`);
+    node(drawn, "rect", { x: 118, y: i * step + 6, width: Math.max(1, longest * share), height: 16, fill: colour(i) });
+    node(drawn, "text", { x: 124 + longest * share, y: i * step + 18 }, `${(100 * share).toFixed(0)} %`);
   });
 }
