@@ -6,7 +6,6 @@ import browser
 import nbformat
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from test_browser import ARTEFACTS, run_cell
 
 pytestmark = pytest.mark.browser
 SECONDS = browser.PATIENCE * 1000  # of a wait, in milliseconds
@@ -55,7 +54,7 @@ def opened(tmp_path_factory):
 
 
 def report(page) -> dict:
-    return json.loads(run_cell(page, -1).partition("REPORT")[2])
+    return json.loads(browser.run_cell(page, -1).partition("REPORT")[2])
 
 
 def field(page):
@@ -105,8 +104,8 @@ def test_a_typed_line_is_answered_and_nothing_jumps(opened):
     wait_for_answer(opened, "a drink made of milk")
     assert bars(opened) != before
     assert top(opened) == place
-    ARTEFACTS.mkdir(parents=True, exist_ok=True)
-    opened.locator(".tl-lines").screenshot(path=ARTEFACTS / "line_reader.png")
+    browser.ARTEFACTS.mkdir(parents=True, exist_ok=True)
+    opened.locator(".tl-lines").screenshot(path=browser.ARTEFACTS / "line_reader.png")
 
 
 def test_other_labels_answer_at_once_without_python(opened):

@@ -136,7 +136,7 @@ class LineReader(PageWidget):
         axes.spines[["top", "right"]].set_visible(False)
 
     def _draw_neighbours(self, axes: Axes) -> None:
-        axes.set_title("most alike among the labelled lines", fontsize=10, loc="left")
+        axes.set_title("most alike labelled lines", fontsize=10, loc="left")
         for i, (line, label, name) in enumerate(self.frame["neighbours"]):
             words = textwrap.fill(textwrap.shorten(f"{name}: {line}", 110), 58)
             axes.plot(0, -i, figures.MARKERS[label], color=figures.COLOURS[label], ms=8)
