@@ -25,6 +25,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
 PATIENCE = 120  # seconds
+ARTEFACTS = Path(__file__).parents[1] / "build" / "screenshots"
 IDLE = '.jp-Notebook-ExecutionIndicator[data-status="idle"]'
 
 
@@ -130,6 +131,20 @@ def run_all(page: Page, server: Server, notebook: str, seconds: float = 600) -> 
             page.click('li.lm-Menu-item:has-text("Run All Cells")')
             page.wait_for_timeout(3000)
         page.wait_for_timeout(500)
+
+
+def run_cell(page: Page, position: int) -> str:
+    """Run one cell of the notebook again, and return what it printed."""
+    cell = page.locator(".jp-CodeCell").nth(position)
+    prompt = cell.locator(".jp-InputPrompt")
+    before = prompt.inner_text()
+    cell.locator(".jp-InputArea-editor").click()
+    page.keyboard.press("Control+Enter")
+    for _ in range(2 * PATIENCE):
+        page.wait_for_timeout(500)
+        if prompt.inner_text() != before and prompt.inner_text().strip("[]: ").isdigit():
+            return cell.locator(".jp-OutputArea").inner_text()
+    raise TimeoutError(f"cell {position} did not finish")
 
 
 def _free_port() -> int:

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-ARTEFACTS = Path(__file__).parents[2] / "build" / "screenshots"
 SECONDS = browser.PATIENCE * 1000  # of a wait, in milliseconds
 
 # Runs of the lab, counted: how many there are now, how many there were at most, and with which setting they ended.
@@ -91,27 +90,13 @@ def click_at(page, name, share) -> None:
     page.mouse.click(box["x"] + 6 + (box["width"] - 12) * share, box["y"] + box["height"] / 2)
 
 
-def run_cell(page, position) -> str:
-    """Run one cell of the notebook again, and return what it printed."""
-    cell = page.locator(".jp-CodeCell").nth(position)
-    prompt = cell.locator(".jp-InputPrompt")
-    before = prompt.inner_text()
-    cell.locator(".jp-InputArea-editor").click()
-    page.keyboard.press("Control+Enter")
-    for _ in range(2 * browser.PATIENCE):
-        page.wait_for_timeout(500)
-        if prompt.inner_text() != before and prompt.inner_text().strip("[]: ").isdigit():
-            return cell.locator(".jp-OutputArea").inner_text()
-    raise TimeoutError(f"cell {position} did not finish")
-
-
 def report(page) -> dict:
-    return json.loads(run_cell(page, -1).partition("REPORT")[2])
+    return json.loads(browser.run_cell(page, -1).partition("REPORT")[2])
 
 
 def picture(page, name) -> None:
-    ARTEFACTS.mkdir(parents=True, exist_ok=True)
-    page.locator(".tl-lab").screenshot(path=ARTEFACTS / f"{name}.png")
+    browser.ARTEFACTS.mkdir(parents=True, exist_ok=True)
+    page.locator(".tl-lab").screenshot(path=browser.ARTEFACTS / f"{name}.png")
 
 
 def app(page) -> str:
@@ -231,7 +216,7 @@ def test_no_serious_accessibility_violation(opened):
 
 
 def test_an_error_in_a_run_is_told_in_the_widget(opened):
-    run_cell(opened, -2)
+    browser.run_cell(opened, -2)
     click_at(opened, "Seed", 0.0)
     click_at(opened, "Seed", 1.0)
     wait_until_idle(opened)

@@ -10,6 +10,7 @@ from transfer_utils.show.explorers import (
 )
 from transfer_utils.show.figures import against, embeddings, grid, history, intervals, label_curve, network, tradeoff
 from transfer_utils.show.lab import Lab
+from transfer_utils.show.lines import LineReader
 from transfer_utils.show.pictures import heat_rows, photo_rows, photos
 from transfer_utils.show.predictions import confusion, reliability, spread
 from transfer_utils.show.texts import forest, next_words, pretraining_run
@@ -20,6 +21,7 @@ __all__ = [
     "Explorer",
     "Frame",
     "Lab",
+    "LineReader",
     "Predictor",
     "Uploader",
     "against",

@@ -82,3 +82,23 @@ function makeControls(parent, model) {
     input.setAttribute("aria-valuetext", option);
   });
 }
+
+// A field with its name above it.
+function labelled(parent, text, properties) {
+  const label = element(parent, "label");
+  element(label, "div", {}, text);
+  const input = element(label, "input", properties);
+  // Otherwise JupyterLab and Notebook 7 take typed letters for shortcuts.
+  input.dataset.lmSuppressShortcuts = "true";
+  return input;
+}
+
+// A bar a class, for shares [name, share]; colour tells it from a class's position, and longest is the bar of 100 %.
+function drawShares(parent, shares, title, colour, longest = 300) {
+  const step = 26, drawn = svg(parent, longest + 180, shares.length * step + 4, title);
+  shares.forEach(([name, share], i) => {
+    node(drawn, "text", { x: 110, y: i * step + 18, "text-anchor": "end" }, name);
+    node(drawn, "rect", { x: 118, y: i * step + 6, width: Math.max(1, longest * share), height: 16, fill: colour(i) });
+    node(drawn, "text", { x: 124 + longest * share, y: i * step + 18 }, `${(100 * share).toFixed(0)} %`);
+  });
+}

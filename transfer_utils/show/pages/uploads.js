@@ -18,15 +18,6 @@ const STYLE = `
 const PART = 500000;  // bytes: far below what Jupyter takes in one message
 const PATIENCE = 60000;
 
-function labelled(parent, text, properties) {
-  const label = element(parent, "label");
-  element(label, "div", {}, text);
-  const input = element(label, "input", properties);
-  // Otherwise JupyterLab and Notebook 7 take typed letters for shortcuts.
-  input.dataset.lmSuppressShortcuts = "true";
-  return input;
-}
-
 // Resolves with the receipt that answers this part; Python answers each part once.
 function receipt(model, id, received) {
   return new Promise((resolve, reject) => {
@@ -63,12 +54,7 @@ async function send(model, file, className, tell) {
 function drawAnswer(parent, frame) {
   const box = element(parent, "div", { className: "tl-answer" });
   element(box, "img", { src: frame.photo, width: 150, alt: frame.name });
-  const step = 26, width = 480, drawn = svg(box, width, frame.shares.length * step + 4, frame.sentence);
-  frame.shares.forEach(([name, share], i) => {
-    node(drawn, "text", { x: 110, y: i * step + 18, "text-anchor": "end" }, name);
-    node(drawn, "rect", { x: 118, y: i * step + 6, width: Math.max(1, 300 * share), height: 16, fill: "#0072B2" });
-    node(drawn, "text", { x: 124 + 300 * share, y: i * step + 18 }, `${(100 * share).toFixed(0)} %`);
-  });
+  drawShares(box, frame.shares, frame.sentence, () => COLOURS[0]);
   const near = element(box, "div", { className: "tl-near" });
   element(near, "div", { style: "width: 100%" }, "Most alike among the photos that it knows:");
   for (const [photo, name] of frame.neighbours) {
