@@ -131,11 +131,11 @@ print(f"now: loss {after:.2f}, and it writes:")
 print(*[backbones.write(young, "a small", seed=seed) for seed in range(4)], sep="\n")
 
 # %% [markdown]
-# Half a minute is not much. The network that we have used above had the same start and went on for 6,000 steps, 35
-# minutes on one core. At some of them it was asked to write; what it wrote is kept in its card.
+# Half a minute is not much. The network that we have used above had the same start and went on for 6,000 steps. At some of
+# them it was asked to write; what it wrote is kept in its card, from the first step to the last.
 
 # %%
-show.pretraining_run(gpt.card["looks"])
+show.pretraining_run(gpt.card["looks"], beginning=3)
 
 # %% [markdown]
 # **Takeaway.** First come letters and pieces that are frequent, then words that are spelled right, then **grammar**: an
@@ -341,7 +341,7 @@ show.forest(ways, "difference in accuracy, topics, 20 labels per topic")
 
 # %% [markdown]
 # *Gradual unfreezing* is the head first, then from the last block down to the first, a quarter of the epochs each, as ULMFiT
-# did it. **Takeaway.** EOF_LORA
+# did it. **Takeaway.** TAKEAWAY
 #
 # When training is over, the detour can be added to W for good (`backbones.merge_lora`), and nothing of it is left in
 # the network but better weights.
@@ -364,7 +364,7 @@ near_and_far = {
 show.forest(near_and_far, "MiniLM's probe minus our GPT, fine-tuned")
 
 # %% [markdown]
-# **Takeaway.** EOF_MINILM
+# **Takeaway.** TAKEAWAY
 #
 # If the extra `text` is installed, which `make` does, the next cell asks MiniLM itself; otherwise it says how to get it.
 
