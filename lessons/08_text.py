@@ -52,7 +52,7 @@ print("\n".join(f"{line} ..." for line in cut_short))
 
 # %%
 gpt = backbones.load_backbone("course_gpt/definitions")
-show.next_words(backbones.next_tokens(gpt, cut_short[2]), cut_short[2])
+show.next_words(backbones.next_words(gpt, cut_short[0]), cut_short[0])
 
 # %% [markdown]
 # **Takeaway.** A language model answers with a probability for each way to go on. Put another line into the cell, and

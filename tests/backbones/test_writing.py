@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from transfer_utils import backbones
-from transfer_utils.backbones import END, PAD, course_resnet, gpt, next_tokens, to_tokens, vocabulary, write, writing
+from transfer_utils.backbones import END, PAD, course_resnet, gpt, next_words, to_tokens, vocabulary, write, writing
 
 LONG = "a cat and a dog " * 20
 
@@ -25,7 +25,7 @@ def says(model, monkeypatch):
 
         def next_logits(tokens):
             seen.append(tokens[0].tolist())
-            said = torch.full((1, tokens.shape[1], 2048), -30.0)
+            said = torch.full((*tokens.shape, 2048), -30.0)
             for token, logit in logits:
                 said[..., token] = logit
             return said
@@ -36,46 +36,60 @@ def says(model, monkeypatch):
     return build
 
 
-# --- the next token -------------------------------------------------------------------------------------------------
+# --- the next word --------------------------------------------------------------------------------------------------
+
+SMALL, MORE = (to_tokens([text])[0][0] for text in (" small", "s"))
 
 
-def test_next_tokens_are_the_softmax_of_the_last_position(model):
-    found = next_tokens(model, "a small", count=2047)
-    with torch.no_grad():
-        logits = model.eval().next_tokens(torch.tensor([[END, *to_tokens(["a small"])[0]]]))[0, -1]
-    weights = [math.exp(logit) if token != PAD else 0.0 for token, logit in enumerate(logits.tolist())]
-    wanted = sorted((weight / sum(weights) for weight in weights), reverse=True)[:2047]
-    assert list(found.values()) == pytest.approx(wanted, abs=1e-7)
-    assert sum(found.values()) == pytest.approx(1, abs=1e-5)
-    (first,) = to_tokens([next(iter(found))]) if next(iter(found)) != "end of line" else ([END],)
-    assert first == [int(logits.argmax())] or "part of a character" in next(iter(found))
+def test_a_word_ends_where_the_next_token_does_not_go_on_with_it(model, says):
+    says((SMALL, 2.0), (MORE, 1.0), (END, 0.0), (PAD, 9.0))
+    small, more, end = (math.exp(logit) / sum(map(math.exp, (0, 1, 2))) for logit in (2, 1, 0))
+    found = next_words(model, "a", count=6)
+    wanted = {
+        " small": small * (1 - more),
+        "end of line": end,
+        "s": more * (1 - more),
+        " smalls": small * more * (1 - more),
+        "ss": more**2 * (1 - more),
+        " smallss": small * more**2 * (1 - more),
+    }
+    assert found == pytest.approx(wanted, abs=1e-5)
+    assert list(found.values()) == sorted(found.values(), reverse=True)
 
 
-def test_next_tokens_are_shown_as_text(model, says):
-    (cat,) = to_tokens([" cat"])
-    says((END, 2.0), (cat[0], 1.0), (PAD, 9.0))
-    found = next_tokens(model, "a", count=2)
-    assert list(found) == ["end of line", vocabulary.to_text(cat[:1])]
-    assert list(found.values()) == pytest.approx([math.e / (1 + math.e), 1 / (1 + math.e)])
+def test_all_words_together_are_nearly_certain(model, says):
+    says((SMALL, 2.0), (MORE, -1.0), (END, 0.0))
+    assert sum(next_words(model, "a", 50).values()) == pytest.approx(1, abs=1e-3)
 
 
-def test_every_token_is_shown_otherwise():
-    """Or two of them would share one place in the answer."""
-    assert len({writing._shown(token) for token in range(1, 2048)}) == 2047
-    assert writing._shown(to_tokens(["é"])[0][0]).startswith(("é", "part of a character"))
+def test_pieces_that_make_the_same_word_add_up(model, says):
+    parts = to_tokens([" s", "m", "all"])
+    assert all(len(pieces) == 1 for pieces in parts)
+    says((SMALL, 1.0), *((pieces[0], 0.0) for pieces in parts))
+    chances = torch.tensor([1.0, 0, 0, 0]).softmax(0)
+    open_end = 1 - 2 * float(chances[1])  # two of the four go on with a word
+    together = float(chances[0]) + float(chances[1]) ** 3
+    assert next_words(model, "a", 50)[" small"] == pytest.approx(together * open_end, abs=1e-5)
+
+
+def test_a_mark_is_a_word_of_its_own(model, says):
+    mark = to_tokens([";"])[0][0]
+    says((mark, 1.0), (MORE, 0.0))
+    assert list(next_words(model, "a", 2)) == [";", "s"]
+    assert ";s" not in next_words(model, "a", 50)
 
 
 @pytest.mark.parametrize("line", ["", "a small", LONG])
 def test_of_a_line_the_last_tokens_count(model, says, line):
     seen = says((END, 1.0))
-    next_tokens(model, line, 1)
-    assert seen == [[END, *to_tokens([line])[0]][-64:]]
+    next_words(model, line, 1)
+    assert seen[0] == [END, *to_tokens([line])[0]][-64:]
 
 
-@pytest.mark.parametrize("count", [0, -1, 2048, 1.5, True, "3", None])
+@pytest.mark.parametrize("count", [0, -1, 51, 1.5, True, "3", None])
 def test_counts_out_of_range_are_refused(model, count):
-    with pytest.raises(ValueError, match=r"next_tokens\(\) got count=.*from 1 to 2047"):
-        next_tokens(model, "a", count)
+    with pytest.raises(ValueError, match=r"next_words\(\) got count=.*from 1 to 50"):
+        next_words(model, "a", count)
 
 
 # --- whole lines ----------------------------------------------------------------------------------------------------
@@ -134,7 +148,7 @@ def test_other_temperatures_are_refused(model, temperature):
 
 # --- who can write --------------------------------------------------------------------------------------------------
 
-CALLS = {"write()": write, "next_tokens()": lambda model, line="a": next_tokens(model, line)}
+CALLS = {"write()": write, "next_words()": lambda model, line="a": next_words(model, line)}
 
 
 @pytest.mark.parametrize("call", CALLS)

@@ -32,7 +32,7 @@ def drawn(monkeypatch):
 
 def test_next_words_say_every_token_and_how_it_is_joined():
     expected = (
-        "The likeliest next tokens after “a small”: tree 31.0%, …s 12.0%, …; 5.0%, end of line 4.0%, "
+        "The likeliest next words after “a small”: tree 31.0%, …s 12.0%, …; 5.0%, end of line 4.0%, "
         "part of a character (130) 2.0%, space 0.4%."
     )
     assert alt(show.next_words(CHANCES, LINE)) == expected
@@ -73,7 +73,7 @@ def test_a_token_in_print(token, line, shown):
 
 def test_next_words_at_the_beginning_of_a_line(drawn):
     assert alt(show.next_words({"a": 0.6, "the": 0.1}, "")).startswith(
-        "The likeliest next tokens at the beginning of a line: a 60.0%"
+        "The likeliest next words at the beginning of a line: a 60.0%"
     )
     assert drawn[0].get_title(loc="left") == "at the beginning of a line"
 
@@ -88,7 +88,7 @@ def test_a_long_line_is_wrapped(drawn):
 def test_next_words_of_a_network_and_of_odd_lines():
     model = backbones.course_gpt(0)
     for line in (LINE, "", ATTACK, "un café"):
-        assert line in alt(show.next_words(backbones.next_tokens(model, line, 20), line))
+        assert line in alt(show.next_words(backbones.next_words(model, line, 20), line))
     assert ATTACK not in show.next_words({ATTACK: 0.5}, ATTACK).data
 
 

@@ -34,7 +34,7 @@ from transfer_utils.backbones.networks import course_resnet, load_backbone
 from transfer_utils.backbones.stages import StagedModel, unwrapped
 from transfer_utils.backbones.text_models import Mean, TextModel
 from transfer_utils.backbones.vocabulary import END, PAD, to_text, to_tokens
-from transfer_utils.backbones.writing import next_tokens, write
+from transfer_utils.backbones.writing import next_words, write
 
 __all__ = [
     "END",
@@ -61,7 +61,7 @@ __all__ = [
     "load_backbone",
     "load_checkpoint",
     "merge_lora",
-    "next_tokens",
+    "next_words",
     "optimiser_bytes",
     "parameter_groups",
     "prefix_flops",

@@ -18,9 +18,9 @@ WROTE = f"{CELL}; font-family: monospace; white-space: pre-wrap; overflow-wrap: 
 
 
 def next_words(chances: dict[str, float], line: str) -> HTML:
-    """The likeliest next tokens as bars below the line: what backbones.next_tokens(model, line) returns.
+    """The likeliest next words as bars below the line: what backbones.next_words(model, line) returns.
 
-    A token that goes on with the line's last word, without a space, is shown behind three dots.
+    What goes on with the line's last word, without a space, is shown behind three dots.
     """
     names = [_joined(token, line) for token in chances]
     figure = Figure((6, 0.32 * len(names) + 1.2), layout="constrained")
@@ -30,15 +30,13 @@ def next_words(chances: dict[str, float], line: str) -> HTML:
     axes.set_yticks(range(len(names)), list(map(plain, names)))
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)
-    axes.set(
-        xlabel="probability of the next token (…: goes on without a space)", xlim=(0, 1.15 * max(chances.values()))
-    )
+    axes.set(xlabel="probability of the next word (…: goes on without a space)", xlim=(0, 1.15 * max(chances.values())))
     axes.xaxis.set_major_formatter("{x:.0%}")
     axes.spines[["top", "right"]].set_visible(False)
     shown = f"“{line} …”" if line else "at the beginning of a line"
     axes.set_title(plain(textwrap.fill(shown, 60)), loc="left", fontsize=11)
     words = ", ".join(f"{name} {chance:.1%}" for name, chance in zip(names, chances.values(), strict=True))
-    return picture(figure, f"The likeliest next tokens {f'after “{line}”' if line else shown}: {words}.")
+    return picture(figure, f"The likeliest next words {f'after “{line}”' if line else shown}: {words}.")
 
 
 def _joined(token: str, line: str) -> str:
@@ -71,7 +69,8 @@ def pretraining_run(looks: Sequence[dict[str, Any]], beginning: int = 0) -> HTML
 
 def _row(look: dict[str, Any], line: str) -> str:
     numbers = "".join(f'<td style="{CELL}">{text}</td>' for text in (f"{look['step']:,}", f"{look['valid_loss']:.2f}"))
-    return f'<tr>{numbers}<td style="{WROTE}">{html.escape(line)}</td></tr>'
+    printed = "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in line)
+    return f'<tr>{numbers}<td style="{WROTE}">{html.escape(printed)}</td></tr>'
 
 
 def _losses(looks: Sequence[dict[str, Any]]) -> HTML:
