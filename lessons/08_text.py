@@ -225,7 +225,7 @@ rows = stats.results("lesson08")
 judged = rows.dropna(subset="test")
 topics, films = stats.select(judged, task="topics"), stats.select(judged, task="film_reviews")
 COMPARED = ["full", "probe", "scratch", "word counts"]
-show.label_curve(topics[topics["method"].isin(COMPARED)], chance=0.1)
+show.label_curve(topics[topics["method"].isin(COMPARED)], chance=0.1, of="lines")
 
 # %% [markdown]
 # **Takeaway.** At few labels the pretrained network is far ahead of the same network from scratch, fine-tuned or frozen.
@@ -270,7 +270,7 @@ show.forest(longer, "difference in accuracy, topics, 20 labels per topic")
 # **Guess** what pretraining is worth here.
 
 # %%
-show.label_curve(films[films["method"].isin(COMPARED)], chance=0.5)
+show.label_curve(films[films["method"].isin(COMPARED)], chance=0.5, of="lines")
 
 # %%
 far = {f"{n} labels per class": per_draw(films, "full", "scratch", n) for n in (5, 20, 100, 500)}
@@ -352,7 +352,9 @@ show.forest(ways, "difference in accuracy, topics, 20 labels per topic")
 # than a billion pairs of sentences. A probe on its frozen features, beside our best:
 
 # %%
-show.label_curve(topics[topics["method"].isin(["MiniLM, probe", "full", "probe", "word counts"])], chance=0.1)
+show.label_curve(
+    topics[topics["method"].isin(["MiniLM, probe", "full", "probe", "word counts"])], chance=0.1, of="lines"
+)
 
 # %%
 near_and_far = {

@@ -56,7 +56,7 @@ WAYS = (
     Way("scratch, longer", _FROM_SCRATCH, pretrained=False, longer=3),
     Way("probe", PENALTIES, probe=True),
     Way("gradual unfreezing", _FROM_DEFINITIONS, phases=_UNFREEZING),
-    Way("LoRA", (3e-3, 1e-2, 3e-2), lora=True),
+    Way("LoRA", _FROM_DEFINITIONS, lora=True),
     Way("full", _FROM_DEFINITIONS, phases=(Phase(changes=_TENTH),)),
     Way("full, longer", _FROM_DEFINITIONS, phases=(Phase(changes=_TENTH),), longer=3),
     Way("MiniLM, probe", PENALTIES, network=MINILM, probe=True),

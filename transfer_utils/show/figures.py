@@ -74,7 +74,8 @@ def draw_network(axes: Axes, boxes: Sequence[tuple[str, int, bool]]) -> str:
         fill, edge, line = (TRAINS, "#B45309", "-") if trains else (FROZEN, "#1D4ED8", "--")
         box = FancyBboxPatch((i * 1.25, 0), 0.95, 0.9, "round,pad=0.02", lw=1.8, ls=line, fc=fill, ec=edge)
         axes.add_patch(box)
-        axes.text(i * 1.25 + 0.475, 0.58, name, ha="center", va="center", fontsize=10)
+        fits = 10 if len(name) < 9 else 8  # points: a long name must not leave its box
+        axes.text(i * 1.25 + 0.475, 0.58, name, ha="center", va="center", fontsize=fits)
         axes.text(i * 1.25 + 0.475, 0.26, _short(count), ha="center", va="center", fontsize=9)
         if i:
             axes.annotate("", (i * 1.25 - 0.03, 0.45), (i * 1.25 - 0.27, 0.45), arrowprops={"arrowstyle": "->"})
@@ -123,14 +124,15 @@ def label_curve(
     chance: float | None = None,
     value: str = "test",
     x: str = "per_class",
+    of: str = "photos",
 ) -> HTML:
     """Accuracy against column `x` (log scale), one line for each value of column `line`, with 95 % intervals.
 
-    mine: {label: (x, accuracy)}, our own points. Alt text is written from the numbers.
+    mine: {label: (x, accuracy)}, our own points. of: what is labelled. Alt text is written from the numbers.
     """
     summary = stats.summarise(rows, line, x, value=value)
-    named = {"per_class": "photos per class", "rate": "learning rate"}[x]
-    figure, axes = _axes(xlabel=f"{named} (log scale)", ylabel=f"accuracy on {value} photos", xscale="log")
+    named = {"per_class": f"{of} per class", "rate": "learning rate"}[x]
+    figure, axes = _axes(xlabel=f"{named} (log scale)", ylabel=f"accuracy on {value} {of}", xscale="log")
     for i, (name, part) in enumerate(summary.groupby(line, sort=False)):
         part = part.sort_values(x)
         axes.plot(part[x], part["mean"], color=COLOURS[i], ls=LINES[i], marker=MARKERS[i], label=name)
