@@ -29,6 +29,9 @@ CLAIMS = {
         and r["shift"] < 1e-4
     ),
     "07_your_own_photos": lambda r: r["accuracy"] > r["largest"] + 0.2 and r["held"] > 0.8 and r["leak"]["low"] > 0.05,
+    "08_text": lambda r: (
+        r["full_20"] > r["scratch_20"] + 0.1 and r["gain_20"]["low"] > 0.05 and r["loss_after"] < r["loss_before"] - 1
+    ),
     "03_fine_tuning": lambda r: r["full_20"] > 0.5 and r["gain_20"]["low"] > 0 and r["frozen_loss"] == r["drift"] == 0,
 }
 
@@ -99,7 +102,7 @@ def test_lesson_form(name):
     for heading in ("## Self-test", "## Recap", "## References", "**Takeaway.**"):
         assert heading in text
     assert re.search(r"[Gg]uess|[Pp]redict", text)
-    assert "_explorer(" in "".join(cell.source for cell in code_cells(notebook))
+    assert re.search(r"_explorer\(|LineReader\(", "".join(cell.source for cell in code_cells(notebook)))
     for cell in code_cells(notebook):
         lines = [line for line in cell.source.splitlines() if line.strip()]
         assert len(lines) <= 12, cell.source
