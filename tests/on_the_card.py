@@ -161,8 +161,8 @@ def test_every_solution_passes_its_check(card, name, capsys):
     """Solutions and checks with the lesson's imports and nothing else, since the rest of a lesson takes minutes."""
     cells = [cell for cell in notebooks.solved(name).cells if cell.cell_type == "code"]
     imports = [line for cell in cells for line in cell.source.splitlines() if line.startswith(("import ", "from "))]
-    solutions = [c.source for c in cells if c.metadata.get("tags") == ["solution"] and c.source.startswith("def ")]
+    solutions = [c.source for c in cells if c.metadata.get("tags") == ["solution"] and "self_test" not in c.source]
     checks = [line for cell in cells for line in cell.source.splitlines() if line.startswith("course.check(")]
-    assert len(solutions) == len(checks) == 2
+    assert len(solutions) == len(checks) >= 2
     exec("\n".join([*imports, *solutions, *checks]), {})
     assert capsys.readouterr().out.count("Right: ") == 2
