@@ -165,4 +165,4 @@ def test_every_solution_passes_its_check(card, name, capsys):
     checks = [line for cell in cells for line in cell.source.splitlines() if line.startswith("course.check(")]
     assert len(solutions) == len(checks) >= 2
     exec("\n".join([*imports, *solutions, *checks]), {})
-    assert capsys.readouterr().out.count("Right: ") == 2
+    assert capsys.readouterr().out.count("Right: ") == len(checks)
