@@ -1,13 +1,14 @@
 # %% [markdown]
 # # 8 · Is it only for images?
 #
-# *40 minutes. On two CPU cores the cells take about a minute in all.*
+# *60 minutes. On two CPU cores the cells take about a minute in all.*
 #
 # Everything so far was about photos. This lesson does the same with words: a network learns a large general task, and we
 # reuse it. In this lesson we
 #
-# - pretrain a small **GPT** for half a minute, and see what six thousand steps make of it;
+# - guess the next word, and let a small **GPT** guess;
 # - play with a classifier of our own lines;
+# - watch pretraining on plain text begin, and see what six thousand steps make of it;
 # - reuse the network as in lessons 2 and 3: frozen, fine-tuned, and with a new trick, **LoRA**;
 # - ask where it helps, where it does not, and what a much larger network adds.
 
@@ -20,9 +21,13 @@ home = None  # a folder of your own for downloads, features and models, such as 
 import time
 
 import torch
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from torch import nn
 
 from transfer_utils import backbones, course, data, show, stats, training
+from transfer_utils.backbones import freeze
 from transfer_utils.training import Reading, Recipe, accuracy, fit
 
 run = course.settings(profile, quick, home)
@@ -32,125 +37,138 @@ print(run)
 # ## Guess the next word
 #
 # Here are four definitions from a dictionary, each cut short. **What comes next?** Say your word for each, aloud or on
-# paper, before you run the cell below.
+# paper, before you go on.
 
 # %%
 cut_short = (
     "a small piece of",
+    "a bird with a long",
     "a person who is employed to",
     "a tropical fruit with a thick",
-    "the act of making something",
 )
 print("\n".join(f"{line} ..." for line in cut_short))
 
 # %% [markdown]
-# To guess well you needed **grammar**, since after *a thick* comes a noun or another adjective, and **sense**, since a
-# fruit has a skin and no engine. Nobody labelled anything for this game. In every text, the next word is the label.
+# To guess well we need **grammar**, since after *a thick* comes a noun or another adjective, and **sense**, since a fruit
+# has a skin and no engine. Nobody labelled anything for this game: in every text the next word is the label.
 #
-# A network that plays it is called a **language model**. Ours is a GPT, the kind of network behind the well-known chat
-# programs, but 2.2 million parameters small. This is its guess for the third line:
+# A network that plays it is called a **language model**. Ours is a GPT, the kind of network behind well-known chat
+# programs, with 2.2 million parameters instead of billions. It answers with a probability for every word:
 
 # %%
 gpt = backbones.load_backbone("course_gpt/definitions")
 show.next_words(backbones.next_words(gpt, cut_short[0]), cut_short[0])
 
+# %%
+for line in cut_short[1:]:
+    words = backbones.next_words(gpt, line, count=5)
+    print(f"{line} ... {', '.join(word.strip() for word in words)}")
+
 # %% [markdown]
-# **Takeaway.** A language model answers with a probability for each way to go on. Put another line into the cell, and
-# look at what it knows and what it does not.
+# **Takeaway.** Compare them with yours. The grammar is right nearly everywhere. Sense comes and goes: a bird with a long
+# tail or leg is fine, a fruit with a thick head is not. **Try** a line of your own in the cell with the bars.
 #
 # It reads **tokens**, pieces of words, of which it knows 2,048. A frequent word is one token, a rare one several, so that
-# no word is unknown:
+# no word is unknown to it:
 
 # %%
-tokens = backbones.to_tokens([cut_short[2]])[0]
+tokens = backbones.to_tokens(["a parrot with a long tail"])[0]
 print(" | ".join(backbones.to_text([token]) for token in tokens))  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
 # ## Play: what is your line about?
 #
-# The network has read definitions, and was never told what they are about. We give it a few labelled ones of ten
-# **topics**, and fit a linear probe on its frozen features, as in lesson 2: one probe for 5, 20, 100 and 500 labels per
-# topic. Type a line of your own, and move the number of labels.
+# Nobody told the network what a definition is about. We do, with a few labelled ones of ten **topics**, and fit a linear
+# probe on its frozen features, as in lesson 2: one probe from 5 labels per topic, one from 20, from 100 and from 500.
 
 # %%
 train, valid = data.load_texts("topics", "train"), data.load_texts("topics", "valid")
-LENGTH = 24  # tokens of a line that are read
+LENGTH = 24  # tokens of a line that are read; the rest of a longer one is cut
 known = train.take(per_class=run.few(500, quick=20), seed=run.seed)
-bank = training.extract(gpt, known, size=LENGTH)
 known
 
 
 # %%
 def probe_from(per_class):
-    # take() gives one topic after the other, so these are the first lines of each
-    few = torch.arange(len(known)) % (len(known) // 10) < per_class
-    return training.linear_probe(bank[few], known.labels[few], penalty=0.1)
+    few = known.take(min(per_class, len(known) // 10), seed=run.seed)
+    # the penalty holds the weights down; 0.1 does well at every size here
+    return training.linear_probe(training.extract(gpt, few, LENGTH), few.labels, penalty=0.1)
 
 
-heads = {count: probe_from(count) for count in (5, 20, 100, 500)}
-show.LineReader(
-    gpt, known, heads, LENGTH, ["a large bird that cannot fly", "someone who sells bread", "shouting at a cat"]
-)
+heads = {per_class: probe_from(per_class) for per_class in (5, 20, 100, 500)}
+starts = ["the skin on the back of your hand", "going for a walk in the rain", "a large bird that cannot fly"]
+show.LineReader(gpt, known, heads, LENGTH, starts)
 
 # %% [markdown]
-# **Takeaway.** With five labels the answer is often close, and unsure. The neighbours say why it works at all: lines
-# about the same thing lie close to each other, although nobody said what they are about.
+# Type a line, such as *bread with cheese and tomatoes*, and move the number of labels. **Takeaway.** With five labels per
+# topic it is often wrong, and sometimes sure of it. With five hundred it is mostly right. The nearest labelled lines show
+# why a probe works at all: many of them are about the same thing, although nobody told the network what that is. We have
+# picked the first two lines because they work; the third one shows that not all do.
 #
 # ## Where does it come from?
 #
-# All of this comes from pretraining, so let us watch it begin. The text is what dictionaries and teachers write: every
-# definition and example sentence of **WordNet**, but for those of our ten topics, which the network must never see.
+# All of this comes from pretraining, so let us watch it begin. The text is **WordNet**, a dictionary: its definitions and
+# example sentences.
 
 # %%
 lines, held_out = data.load_lines("train"), data.load_lines("valid")
 print(f"{len(lines):,} lines, for example:", *lines[:4], sep="\n  ")
 
 # %% [markdown]
-# We join them into one long **stream** of tokens. In each step the network reads 64 windows of 64 tokens, and at every
-# place of every window it guesses the next one. Its loss is the cross-entropy of these guesses: the same loss as for
-# photos, with 2,048 classes.
+# A third of them define things of our ten topics too, never with a label. The 12,000 lines of our task, and all that nearly
+# equal one of them, were left out. So source and task could hardly be nearer to each other.
+#
+# We join the lines into one long **stream** of tokens. In each step the network reads 64 windows of 64 tokens, and at every
+# place it guesses the next token. Its loss is cross-entropy, as for photos, with 2,048 classes. On lines that it never
+# reads we call it `surprise`:
 
 # %%
 stream, unread = training.stream(lines), training.stream(held_out)
 young = backbones.course_gpt(seed=run.seed)
 before = training.surprise(young, unread)
-print(f"before the first step: loss {before:.2f} on lines that it never reads")
+print(f"before the first step: {before:.2f}, and blind guessing among 2,048 gives {torch.tensor(2048).log():.2f}")
 
 # %% [markdown]
-# **Guess:** after half a minute, will it write words? Sentences?
+# **Guess:** what will it write after a hundred steps? Letters, words, sentences?
 
 # %%
 start = time.perf_counter()
-for step, loss in enumerate(training.read(young, stream, Reading(steps=run.few(100), warm_up=50)), start=1):
+for step, loss in enumerate(training.read(young, stream, Reading(run.few(100), warm_up=50)), start=1):
     if step % 25 == 0:
         print(f"step {step:3}, {time.perf_counter() - start:3.0f} s, loss {loss:.2f}")
 
 # %%
 after = training.surprise(young, unread)
-print(f"now: loss {after:.2f}, and it writes:")
+print(f"surprise {after:.2f}, and it writes:")
 print(*[backbones.write(young, "a small", seed=seed) for seed in range(4)], sep="\n")
 
 # %% [markdown]
-# Half a minute is not much. The network that we have used above had the same start and went on for 6,000 steps. At some of
-# them it was asked to write; what it wrote is kept in its card, from the first step to the last.
+# The network that we have used above began with the same weights, and read for 6,000 steps. At some of them it was asked
+# to go on with *an edible*; what it wrote is kept in its card.
 
 # %%
 show.pretraining_run(gpt.card["looks"], beginning=3)
 
+# %%
+print(f"at the end it hesitates as if among {2.718 ** gpt.card['valid_loss']:.0f} tokens, not 2,048")
+
 # %% [markdown]
-# **Takeaway.** First come letters and pieces that are frequent, then words that are spelled right, then **grammar**: an
-# adjective before a noun, *of* before another one. **Sense** comes last and is never finished: many lines sound like a
-# definition of nothing that exists. Ask for some yourself, with another beginning or seed:
+# **Takeaway.** After 100 steps it writes frequent pieces. After 300 it has the shape of a definition, its **grammar**, with
+# words that do not exist. After 1,000 most words are real, so **spelling** comes late here. **Sense** comes last: at the end
+# a line begins well, and drifts. Ask for some yourself, with another beginning or another seed:
 
 # %%
-print(*[backbones.write(gpt, "a person who", seed=seed) for seed in range(5)], sep="\n")
+for beginning in ("the branch of science", "the capital of", "a person who"):
+    print(*[backbones.write(gpt, beginning, seed=seed) for seed in range(2)], sep="\n")
 
 # %% [markdown]
+# Fluent and false, some of it. The network has learned how definitions sound, and no fact is checked.
+#
 # ### Exercise 8.1: the loss of a language model
 #
-# Write `next_token_loss(logits, tokens)`. `logits` (N, L, V) has a guess at each of L places of N lines, `tokens` (N, L)
-# is what stands there. Return the mean cross-entropy of guessing each token **from the place before it**. Hint:
-# `cross_entropy` wants (guesses, V) and (guesses,).
+# Write `next_token_loss(logits, tokens)`. `logits` (N, L, V) holds guesses among V tokens at each of L places of N lines,
+# `tokens` (N, L) what really stands there. Return the mean cross-entropy of guessing each token **from the place before
+# it**. Hint: the guess at the last place has no answer, and the first token no guess.
 
 
 # %% tags=["exercise"]
@@ -170,15 +188,17 @@ course.check("8.1", next_token_loss)
 # %% [markdown]
 # ## Reuse it: frozen
 #
-# From here on it is transfer learning as we know it. The network is a row of stages, and its head, which guesses the next
-# word, is replaced by one for ten topics. The stage *pool* averages over the tokens of a line.
+# From here on it is transfer learning as we know it. The network is a row of stages. The **embedding** turns each token
+# into 192 numbers. In each **block**, **attention** lets every token gather from those before it, and then each is worked
+# on by itself. *Pool* averages over the tokens of a line, and the head, which guessed tokens, gives way to one for ten
+# topics.
 
 # %%
 show.network(backbones.load_backbone("course_gpt/definitions", classes=10, seed=run.seed))
 
 # %% [markdown]
-# We take 20 labelled lines per topic. **Guess:** how much does a probe get right, and how much of it does the same probe
-# get on a network that has read nothing?
+# We take 20 labelled lines per topic. **Guess:** how many valid lines does a probe get right, and how many of them does it
+# get on the same network that has read nothing?
 
 # %%
 few = train.take(per_class=20, seed=run.seed)
@@ -186,17 +206,25 @@ untrained = backbones.course_gpt(seed=run.seed)
 
 
 def probe_accuracy(model):
-    features, valid_features = (training.extract(model, texts, size=LENGTH) for texts in (few, valid))
-    return training.linear_probe(features, few.labels, penalty=0.1).accuracy(valid_features, valid.labels)
+    bank, valid_bank = (training.extract(model, texts, LENGTH) for texts in (few, valid))
+    return training.linear_probe(bank, few.labels, penalty=0.1).accuracy(valid_bank, valid.labels)
 
 
 frozen = probe_accuracy(gpt)
 print(f"pretrained {frozen:.0%}, untrained {probe_accuracy(untrained):.0%}, guessing 10%")
 
 # %% [markdown]
-# An untrained network is not nothing: it mixes the tokens of a line at random, and which tokens a line has says
-# something. So there is an old and simple rival: **count the words** of each line, and fit logistic regression on the
-# counts. We keep it in every comparison below.
+# There is an older rival, which needs no network: **count the words** of each line, weigh rare ones more, and fit logistic
+# regression on the counts.
+
+# %%
+counts = make_pipeline(TfidfVectorizer(sublinear_tf=True), LogisticRegression(C=100, max_iter=1000))
+counts.fit(few.texts, few.labels.numpy())
+print(f"word counts: {counts.score(valid.texts, valid.labels.numpy()):.0%}")
+
+# %% [markdown]
+# **Takeaway.** Words alone say much about a topic. A baseline without a network belongs into every comparison, and we keep
+# it in those below.
 #
 # ## Reuse it: fine-tuned
 #
@@ -212,13 +240,13 @@ def trained(pretrained, rate, head_ratio):
     return model
 
 
-full, scratch = trained(True, 1e-2, 10), trained(False, 1e-3, 1)
+full, scratch = trained(True, 3e-3, 10), trained(False, 1e-3, 1)
 ours = accuracy(full, valid, LENGTH), accuracy(scratch, valid, LENGTH)
-print(f"fine-tuned {ours[0]:.0%}, from scratch {ours[1]:.0%} of the valid lines")
+print(f"fine-tuned {ours[0]:.0%}, from scratch {ours[1]:.0%}, a probe on frozen features {frozen:.0%}")
 
 # %% [markdown]
-# One draw is an anecdote. The stored rows hold twenty draws of lines, each judged on 3,000 test lines that none of the
-# ways has seen. Rates were chosen beforehand, on five other draws.
+# One draw is an anecdote. The stored rows hold twenty draws of lines, each judged once on 3,000 test lines. Rates and
+# penalties were chosen beforehand, on five other draws and the valid lines.
 
 # %%
 rows = stats.results("lesson08")
@@ -228,11 +256,9 @@ COMPARED = ["full", "probe", "scratch", "word counts"]
 show.label_curve(topics[topics["method"].isin(COMPARED)], chance=0.1, of="lines")
 
 # %% [markdown]
-# **Takeaway.** At few labels the pretrained network is far ahead of the same network from scratch, fine-tuned or frozen.
-# Counting words, which needs no network at all, beats the network from scratch. The more labels there are, the closer
-# all of them come.
+# **Takeaway.** TAKEAWAY-CURVE
 #
-# How far ahead, in each of the twenty draws? Each dot is a draw; the star is ours, on valid lines.
+# How far apart are they in each draw? Each dot is a draw; the star is our own run, on valid lines.
 
 
 # %%
@@ -241,33 +267,36 @@ def per_draw(rows, first, second, per_class):
     return (one["test"] - other["test"]).tolist()
 
 
-at_20 = {
-    f"fine-tuned minus {other}": per_draw(topics, "full", other, 20)
-    for other in ("scratch", "probe", "word counts", "probe, untrained")
-}
-mine = {"fine-tuned minus scratch": ours[0] - ours[1]} if run.comparable else None
-show.forest(at_20, "difference in accuracy, topics, 20 labels per topic", mine)
+rivals = ("scratch", "probe", "word counts", "probe, untrained")
+at_20 = {f"fine-tuned minus {rival}": per_draw(topics, "full", rival, 20) for rival in rivals}
+mine = {"fine-tuned minus scratch": ours[0] - ours[1], "fine-tuned minus probe": ours[0] - frozen}
+show.forest(at_20, "accuracy on topics, 20 labels each", mine if run.comparable else None)
 
 # %% [markdown]
-# **Takeaway.** Every draw says the same about training from scratch: pretraining is worth more than everything that twenty
-# labels can teach. Against the probe the gain is smaller, and a probe takes a fraction of the time.
+# **Takeaway.** TAKEAWAY-FOREST
 #
-# Is scratch only too slow? Both get three times the steps, each with a rate of its own:
+# An interval covers new draws of lines. It does not cover another pretraining, since all draws share this one network, nor
+# other test lines. Beyond 100 labels the draws overlap, for there are 750 lines of each topic to draw from.
+#
+# Is training from scratch only too slow? Both get three times the steps, with a rate chosen for that:
 
 # %%
 longer = {
-    "full: three times the steps": per_draw(topics, "full, longer", "full", 20),
-    "scratch: three times the steps": per_draw(topics, "scratch, longer", "scratch", 20),
-    "both with three times: full minus scratch": per_draw(topics, "full, longer", "scratch, longer", 20),
+    "full: longer minus shorter": per_draw(topics, "full, longer", "full", 20),
+    "scratch: longer minus shorter": per_draw(topics, "scratch, longer", "scratch", 20),
+    "both longer: full minus scratch": per_draw(topics, "full, longer", "scratch, longer", 20),
 }
-show.forest(longer, "difference in accuracy, topics, 20 labels per topic")
+show.forest(longer, "accuracy on topics, 20 labels each")
 
 # %% [markdown]
-# ## Far from home: is a review good or bad?
+# **Takeaway.** TAKEAWAY-LONGER
 #
-# The topics are close to what the network has read: they are definitions too. Now something far: sentences of **film
-# reviews**, which people have rated; is the sentence good or bad about the film? A definition never praises anything.
-# **Guess** what pretraining is worth here.
+# ## Far from home: is the film good or bad?
+#
+# Our topics are definitions, and so is what the network has read. Now something far: sentences of **film reviews**, each
+# rated by people. We keep the clear ones, and ask whether a sentence speaks well of the film. They read like this, but
+# these two are ours, for the sentences themselves may not be passed on: *A warm and clever little film.* *Two hours that I
+# would like to have back.* A dictionary rarely praises anything. **Guess** what pretraining on one is worth here.
 
 # %%
 show.label_curve(films[films["method"].isin(COMPARED)], chance=0.5, of="lines")
@@ -277,21 +306,20 @@ far = {f"{n} labels per class": per_draw(films, "full", "scratch", n) for n in (
 show.forest(far, "fine-tuned minus scratch, film reviews")
 
 # %% [markdown]
-# **Takeaway.** As with photos in lesson 4, similarity decides. What the network knows about dictionaries says little about
-# praise, and twenty labels are too few for anything that we have tried.
+# **Takeaway.** TAKEAWAY-FAR
 #
 # ## LoRA: move a lot by training little
 #
-# Fine-tuning keeps a copy of all weights for each task, and AdamW two numbers more for each weight that trains. Large
-# language models are too large for that. **LoRA** leaves every weight W where it is, and trains a small detour beside
-# it: down to a few numbers by a matrix A, and up again by B. Together they are the change of W, and of low rank:
-
-# %% [markdown]
+# Fine-tuning keeps a copy of all weights for each task, and AdamW two more numbers for each weight that trains. Large
+# language models are too large for that. **LoRA** leaves every weight where it is, and trains a detour beside a layer: down
+# to a few numbers, its **rank**, and up again. Most changes that a task needs seem to fit through so narrow a door.
+#
 # ### Exercise 8.2: LoRA around a layer
 #
 # Write `add_lora(layer, rank)` for an `nn.Linear`. Return a module that gives `layer(x) + up(down(x))`, with `down` from
 # the layer's inputs to `rank` numbers and `up` from there to its outputs, both without bias. Only these two train. At the
-# start it must give what the layer gives: which of the two has to begin at zero? (What if both did?)
+# start it gives what the layer gives. Hint: one of the two has to begin at zero; with both at zero, no gradient would
+# reach either.
 
 
 # %% tags=["exercise"]
@@ -320,55 +348,60 @@ def add_lora(layer, rank):
 course.check("8.2", add_lora)
 
 # %% [markdown]
-# `backbones.add_lora` does this for the attention layers of every block. How many numbers train, and how good is it?
+# `backbones.add_lora` does this for the two attention layers of every block, 192 to 576 numbers and 192 to 192, with
+# rank 8. The new head trains too. **Predict** how many of the 2.2 million numbers train, then count:
+
+# %%
+adapted = backbones.load_backbone("course_gpt/definitions", classes=10, seed=run.seed)
+whole = backbones.count_parameters(adapted)
+backbones.add_lora(adapted, rank=8, seed=run.seed)
+print(f"{backbones.count_parameters(adapted, trainable=True):,} of {whole:,} numbers train")
+
+# %%
+fit(adapted, few, None, LENGTH, Recipe(run.few(12), 3e-3, batch=16, augment=False, seed=run.seed))
+print(f"LoRA {accuracy(adapted, valid, LENGTH):.0%} of the valid lines, full fine-tuning {ours[0]:.0%}")
+
+# %% [markdown]
+# Another old idea is **gradual unfreezing**, after ULMFiT: first the head alone, then the last block with it, then more, a
+# quarter of the epochs each.
 
 # %%
 model = backbones.load_backbone("course_gpt/definitions", classes=10, seed=run.seed)
-whole = backbones.count_parameters(model)
-backbones.add_lora(model, rank=8, seed=run.seed)
-print(f"{backbones.count_parameters(model, trainable=True):,} of {whole:,} numbers train")
+for through in ("pool", "block3", "block1", None):
+    freeze(model, through)
+    fit(model, few, None, LENGTH, Recipe(run.few(3), 3e-3, 10, batch=16, augment=False, seed=run.seed))
+print(f"gradual unfreezing {accuracy(model, valid, LENGTH):.0%} of the valid lines")
 
 # %%
-fit(model, few, None, LENGTH, Recipe(run.few(12), 1e-2, batch=16, augment=False, seed=run.seed))
-print(f"LoRA {accuracy(model, valid, LENGTH):.0%} of the valid lines, full fine-tuning {ours[0]:.0%}")
-
-# %%
-ways = {
-    "LoRA minus full": per_draw(topics, "LoRA", "full", 20),
-    "gradual unfreezing minus full": per_draw(topics, "gradual unfreezing", "full", 20),
-}
-show.forest(ways, "difference in accuracy, topics, 20 labels per topic")
+ways = {f"{way} minus full": per_draw(topics, way, "full", 20) for way in ("LoRA", "gradual unfreezing")}
+show.forest(ways, "accuracy on topics, 20 labels each")
 
 # %% [markdown]
-# *Gradual unfreezing* is the head first, then from the last block down to the first, a quarter of the epochs each, as ULMFiT
-# did it. **Takeaway.** TAKEAWAY
-#
-# When training is over, the detour can be added to W for good (`backbones.merge_lora`), and nothing of it is left in
-# the network but better weights.
+# **Takeaway.** TAKEAWAY-LORA When training is over, the detour can be added to the layer for good (`backbones.merge_lora`):
+# nothing of it is left in the network but changed weights.
 #
 # ## A network that has read more
 #
-# Our GPT has read 140,000 lines. **MiniLM** has the same kind of blocks, ten times the parameters, and learned from more
-# than a billion pairs of sentences. A probe on its frozen features, beside our best:
+# **MiniLM** has ten times our parameters. It learned, from a larger network and from more than a billion pairs of sentences,
+# to give like sentences like features; and its tokens look both ways along a line. Here is a probe on its frozen features.
 
 # %%
-show.label_curve(
-    topics[topics["method"].isin(["MiniLM, probe", "full", "probe", "word counts"])], chance=0.1, of="lines"
-)
+BESIDE = ["MiniLM, probe", "full", "probe", "word counts"]
+show.label_curve(topics[topics["method"].isin(BESIDE)], chance=0.1, of="lines")
 
 # %%
-near_and_far = {
-    "topics, 20 labels": per_draw(topics, "MiniLM, probe", "full", 20),
-    "topics, 500 labels": per_draw(topics, "MiniLM, probe", "full", 500),
-    "film reviews, 20 labels": per_draw(films, "MiniLM, probe", "full", 20),
-    "film reviews, 500 labels": per_draw(films, "MiniLM, probe", "full", 500),
+sets = {"topics": topics, "film reviews": films}
+larger = {
+    f"{name}, {n} labels per class": per_draw(part, "MiniLM, probe", "full", n)
+    for name, part in sets.items()
+    for n in (20, 500)
 }
-show.forest(near_and_far, "MiniLM's probe minus our GPT, fine-tuned")
+show.forest(larger, "MiniLM's probe minus our GPT, fine-tuned")
 
 # %% [markdown]
-# **Takeaway.** TAKEAWAY
+# **Takeaway.** TAKEAWAY-MINILM
 #
-# If the extra `text` is installed, which `make` does, the next cell asks MiniLM itself; otherwise it says how to get it.
+# The next cell asks MiniLM itself, if the extra `text` is installed; otherwise it says how to get it.
 
 # %%
 try:
@@ -380,14 +413,14 @@ except RuntimeError as missing:
 # %% [markdown]
 # ## Was the exam in the textbook?
 #
-# A language model reads everything that it finds. If the test lines are among it, its score says how well it remembers,
-# and not how well it understands. This has happened to large models more than once.
+# A language model reads whatever it is given. If the test lines are among it, its score says how well it remembers. This
+# has happened to large models: the makers of GPT-3 found parts of their tests in its text, and said so.
 #
 # ### Exercise 8.3: find the leak
 #
 # Write `leaked(pretraining, test)` for two lists of lines: return the test lines that pretraining has read. Lines count as
-# the same when they are equal in lower case, without spaces around them and without a full stop, comma or the like at the
-# end. Hint: make a `set` of the one, so that 140,000 times 3,000 comparisons are not needed.
+# the same when they are equal in lower case, without spaces around them, and without a full stop, comma, semicolon, colon,
+# question or exclamation mark at the end. Hint: a `set` answers "is it in here?" at once, where a list looks at every line.
 
 
 # %% tags=["exercise"]
@@ -411,25 +444,25 @@ course.check("8.3", leaked)
 test = data.load_texts("topics", "test")
 found = leaked(lines, test.texts)
 print(
-    f"{'not solved yet' if found is None else len(found)} of {len(test):,} test lines are among what our GPT has read"
+    "Solve 8.3 first." if found is None else f"{len(found)} of {len(test):,} test lines are among what our GPT has read"
 )
 
 # %% [markdown]
-# None, since we left such lines out beforehand, and with them every line that shares half of its word pairs with a topic's
-# line. For networks that read the internet nobody can promise that: MiniLM may well have met WordNet.
+# We had left such lines out beforehand, and with them all that share half of their word pairs with a line of the task. For
+# networks that read the internet nobody can promise that. MiniLM may well have met WordNet, so its lead may be partly memory.
 #
 # ## What carried over
 #
-# | from images | here |
+# | from photos | to text |
 # |---|---|
-# | pretrain on a large general task | the next word, on 140,000 lines, with no labels at all |
-# | stages, frozen or not; a new head | the same, with a head of 2,048 words to replace |
-# | frozen features and a probe | the same, with similar gains at few labels |
-# | discriminative rates, gradual unfreezing | the same |
-# | similarity of source and target decides | the same: topics gain much, film reviews little |
-# | batch-norm's statistics drift | no batch-norm: a transformer has layer norm, which keeps none |
+# | pretrain on a large general task | the next word, on 138,000 lines, without any label |
+# | stages, frozen or not, and a new head | the same calls |
+# | frozen features and a linear probe | the same, and strong at few labels |
+# | the head faster than the rest, gradual unfreezing | the same; LoRA comes from text, and works for photos too |
+# | near and far tasks | NEAR-FAR |
+# | batch-norm's statistics drift | not here: a GPT has layer norm, which keeps none |
 # | mirrored and shifted copies | not for words: a mirrored sentence is none |
-# | larger input sees more | longer lines say more, until they are said |
+# | raw pixels as the baseline | word counts, a much harder one to beat |
 #
 # ## Self-test
 #
@@ -439,7 +472,7 @@ print(
 course.self_test("08", None, None, None)
 
 # %% tags=["solution"]
-course.self_test("08", "a", "b", "c")
+course.self_test("08", "b", "b", "c")
 
 # %% tags=["result"]
 gain = stats.difference(stats.select(topics, per_class=20), "full", "scratch")
@@ -448,22 +481,26 @@ run.result(full_20=ours[0], scratch_20=ours[1], gain_20=gain, frozen_20=frozen, 
 # %% [markdown]
 # ## Recap
 #
-# - A **language model** pretrains on plain text: the next word is the label. Spelling comes first, then grammar, then some
-#   sense.
+# - A **language model** pretrains on plain text: the next word is the label. First it sounds right, then its words exist,
+#   and sense is never finished.
 # - The recipe of the earlier lessons holds: freeze and probe, or fine-tune with careful rates. A baseline without any
 #   network, **counting words**, belongs into every comparison.
 # - **LoRA** trains a detour of a few numbers beside weights that stay.
-# - Pretraining helps where the source is **like** the target. Check that the test was not part of the source.
+# - Check that the test was not part of the source.
 #
 # ## References
 #
+# - A. Vaswani and others, *Attention Is All You Need*, 2017, https://arxiv.org/abs/1706.03762.
 # - A. Radford and others, *Improving Language Understanding by Generative Pre-Training*, 2018; *Language Models are
-#   Unsupervised Multitask Learners*, 2019.
+#   Unsupervised Multitask Learners*, 2019: GPT.
+# - T. Brown and others, *Language Models are Few-Shot Learners*, 2020, https://arxiv.org/abs/2005.14165: GPT-3, and its
+#   section on tests that were in the text.
 # - J. Howard and S. Ruder, *Universal Language Model Fine-tuning for Text Classification*, 2018,
 #   https://arxiv.org/abs/1801.06146.
 # - E. Hu and others, *LoRA: Low-Rank Adaptation of Large Language Models*, 2021, https://arxiv.org/abs/2106.09685.
-# - W. Wang and others, *MiniLM: Deep Self-Attention Distillation*, 2020, https://arxiv.org/abs/2002.10957; the sentence
-#   encoder *all-MiniLM-L6-v2* is by the authors of sentence-transformers.
-# - C. Fellbaum, ed., *WordNet: An Electronic Lexical Database*, 1998; WordNet 3.0 © 2006 by Princeton University.
-# - C. Hutto and E. Gilbert, *VADER*, 2014, with the rated sentences; the film reviews are from B. Pang and L. Lee, 2004.
+# - W. Wang and others, *MiniLM*, 2020, https://arxiv.org/abs/2002.10957; N. Reimers and I. Gurevych, *Sentence-BERT*, 2019,
+#   https://arxiv.org/abs/1908.10084: the two ideas in *all-MiniLM-L6-v2*.
+# - C. Fellbaum, ed., *WordNet: An Electronic Lexical Database*, 1998. WordNet 3.0 © 2006 by Princeton University,
+#   https://wordnet.princeton.edu.
+# - C. Hutto and E. Gilbert, *VADER*, 2014: the ratings; the film reviews were collected by B. Pang and L. Lee, 2004.
 # - A. Karpathy, *nanoGPT*, https://github.com/karpathy/nanoGPT: a GPT as short as it gets.

@@ -47,13 +47,13 @@ class Way:
 
 
 _TENTH = {"head_ratio": 10.0}  # the stages below the head move at a tenth of its rate
-_FROM_SCRATCH, _FROM_DEFINITIONS = (3e-4, 1e-3, 3e-3), (1e-3, 3e-3, 1e-2)
+_FROM_DEFINITIONS = (1e-3, 3e-3, 1e-2)
 _UNFREEZING = tuple(Phase(to, 1 / 4, changes=_TENTH) for to in ("pool", "block3", "block1", None))
 WAYS = (
     Way("word counts", (1e-6, 1e-5, 1e-4, 1e-3, 1e-2), network=None, probe=True),
     Way("probe, untrained", PENALTIES, pretrained=False, probe=True),
-    Way("scratch", _FROM_SCRATCH, pretrained=False),
-    Way("scratch, longer", _FROM_SCRATCH, pretrained=False, longer=3),
+    Way("scratch", (1e-4, 3e-4, 1e-3, 3e-3), pretrained=False),
+    Way("scratch, longer", (3e-4, 1e-3, 3e-3, 1e-2), pretrained=False, longer=3),
     Way("probe", PENALTIES, probe=True),
     Way("gradual unfreezing", _FROM_DEFINITIONS, phases=_UNFREEZING),
     Way("LoRA", _FROM_DEFINITIONS, lora=True),
