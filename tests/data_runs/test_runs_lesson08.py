@@ -25,7 +25,7 @@ def asked(monkeypatch, small_gpt) -> list[str]:
     monkeypatch.setattr(
         backbones, "load_backbone", lambda name, pretrained, classes, seed: small_gpt(seed).new_head(classes, seed)
     )
-    monkeypatch.setattr(lesson08, "EPOCHS", {"topics": {5: 3, 20: 4}})
+    monkeypatch.setattr(lesson08, "EPOCHS", {"topics": {5: 4, 20: 4}})
     monkeypatch.setattr(lesson08, "VALID", 10)
     return splits
 
@@ -49,7 +49,7 @@ def test_a_longer_run_is_longer(asked, monkeypatch):
     monkeypatch.setattr(lesson08, "fit", lambda model, few, valid, size, recipe, progress: epochs.append(recipe.epochs))
     for name in ("scratch", "scratch, longer"):
         lesson08.rows("topics", name, 5, 5, 1e-3)
-    assert epochs == [3, 9]
+    assert epochs == [4, 12]
 
 
 def test_lora_trains_little_and_leaves_the_rest(asked):
