@@ -1,6 +1,8 @@
 """Every exercise check: the solution is right, and each common mistake gets its own hint."""
 
+import functools
 import re
+import statistics
 
 import pandas as pd
 import pytest
@@ -54,6 +56,69 @@ def test_a_called_function_and_a_crash_are_explained(capsys):
     said = verdict(CHECKS["2.2"], lambda model: model.no_such_thing, capsys)
     assert "AttributeError" in said
     assert "Hint:" in said
+
+
+CRASHES = {  # in torch, in the course, in Python, and in the line itself
+    "0.2": lambda count: data.load("no_such_photos"),
+    "1.1": lambda points, labels: cross_entropy(points, labels[1:]),
+    "3.2": lambda model, rate, factor: model.no_such_stage,
+    "5.1": lambda logits, labels: cross_entropy(logits, labels[1:]),
+    "7.1": lambda labels, predicted: cross_entropy(labels, predicted),
+    "8.1": lambda logits, tokens: cross_entropy(logits, tokens[1:]),
+    "8.2": lambda layer, rank: layer(torch.zeros(rank)),
+    "8.3": lambda pretraining, test: statistics.mean(test),
+}
+
+
+@pytest.mark.parametrize("exercise", CRASHES)
+def test_a_crash_names_the_learner_s_own_line(exercise, capsys):
+    said = verdict(CHECKS[exercise], CRASHES[exercise], capsys)
+    assert said.startswith("Not yet: <lambda>() stopped with ")
+    assert f'Hint: it happened at `"{exercise}": lambda' in said
+
+
+def only_one(value):
+    return value
+
+
+@pytest.mark.parametrize(
+    ("exercise", "said"),
+    [
+        ("1.1", "only_one(Tensor (60, 4), Tensor (60,))."),
+        ("2.1", "only_one(DataFrame, 10)."),
+        ("3.2", "1.0, 2.0)."),
+        ("4.1", "only_one(DataFrame, 'both', 'animals', 'full', 20)."),
+        ("5.1", "only_one(Tensor ("),
+        ("7.2", "only_one(Tensor (10,), 3)."),
+        ("8.1", "only_one(Tensor (2, 5, 7), Tensor (2, 5))."),
+        ("8.3", "only_one(list of 5, list of 10)."),
+    ],
+)
+def test_a_call_that_does_not_fit_is_told(exercise, said, capsys):
+    shown = verdict(CHECKS[exercise], only_one, capsys)
+    assert shown.startswith("Not yet: only_one() stopped with TypeError")
+    assert "Hint: the check called only_one(" in shown
+    assert said in shown
+    assert "`" not in shown  # none of our own lines
+
+
+@pytest.mark.parametrize("exercise", ["1.1", "5.1", "7.1"])
+def test_what_a_check_cannot_use_is_told(exercise, capsys):
+    said = verdict(CHECKS[exercise], lambda one, other: "warm", capsys)
+    assert said.startswith("Not yet: the check stopped with ")
+    assert "Hint: it called <lambda>(Tensor (" in said
+    assert "and cannot use what came back: 'warm'." in said
+
+
+def test_a_check_that_cannot_begin_says_so(capsys):
+    said = verdict(checking.checked(statistics.mean), only_one, capsys)
+    assert said.startswith("Not yet: the check stopped with TypeError")
+    assert "Hint: it has not come to only_one yet" in said
+
+
+def test_a_function_without_a_name_has_its_type_s(capsys):
+    said = verdict(CHECKS["8.1"], functools.partial(unfilled, 1), capsys)
+    assert said.startswith("Not yet: partial() returned None.")
 
 
 # --- lesson 00

@@ -7,9 +7,10 @@ from itertools import pairwise
 import pytest
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy, dropout, linear, nll_loss, relu
+from torch.nn.functional import cross_entropy, dropout, linear, nll_loss, one_hot, relu
 
 from transfer_utils.course.exercises import CHECKS
+from transfer_utils.course.lesson08_loss import WRONG_LOSSES
 
 
 def verdict(exercise, answer, capsys) -> str:
@@ -69,7 +70,10 @@ def test_next_token_loss_in_other_words(answer, capsys):
         (lambda x, t: cross_entropy(x.flatten(0, 1), t.flatten()), "guesses the token that stands there.\nHint: a pl"),
         (lambda x, t: cross_entropy(x[:, 1:].flatten(0, 1), t[:, :-1].flatten()), "guesses the token before it.\nHint"),
         (lambda x, t: cross_entropy(x.flatten(0, 1), t.roll(-1, 1).flatten()), "first token of a line is counted"),
-        (lambda x, t: cross_entropy(x.flatten(0, 1)[:-1], t.flatten()[1:]), "shift inside each line first"),
+        (
+            lambda x, t: cross_entropy(x.flatten(0, 1)[:-1], t.flatten()[1:]),
+            "line's end guesses the next line's beginning.\nHint: the first",
+        ),
         (lambda x, t: loss(x, t, reduction="sum"), "the sum over all guesses"),
         (lambda x, t: loss(x, t, reduction="none"), "returned (8,) for logits (2, 5, 7).\nHint: return one number"),
         (lambda x, t: loss(x, t, reduction="none").tolist(), "returned (8,) for logits (2, 5, 7)"),
@@ -77,22 +81,61 @@ def test_next_token_loss_in_other_words(answer, capsys):
         (lambda x, t: loss(x.softmax(2), t), "softmax came before cross_entropy"),
         (lambda x, t: loss(x, t, lambda y, z: (y.argmax(1) == z).float().mean()), "it is an accuracy"),
         (lambda x, t: -loss(x, t), "the sign is turned round"),
-        (lambda x, t: loss(x, t) / math.log(2), "on random logits (2, 5, 7) it gave"),
+        (lambda x, t: loss(x, t) / math.log(2), "it is in bits"),
+        (lambda x, t: loss(x, t).exp(), "it is the perplexity"),
+        (lambda x, t: loss(x, t) * len(t), "the sum of the lines' means"),
+        (lambda x, t: sum(loss(x[i : i + 1], t[i : i + 1]) for i in range(len(t))), "the sum of the lines' means"),
+        (lambda x, t: loss(x, t, reduction="sum") / len(t), "divided by the number of lines"),
+        (lambda x, t: loss(x, t, reduction="sum") / t.numel(), "divided by the number of tokens, not of guesses"),
+        (
+            lambda x, t: loss(x, t, lambda y, z: -(y.log_softmax(1) * one_hot(z, y.shape[1])).mean()),
+            "is over all words too",
+        ),
+        (lambda x, t: loss(x, t, nll_loss), "the logits were taken for logarithms"),
+        (lambda x, t: loss(x.softmax(2), t, nll_loss), "the logarithm is missing"),
+        (lambda x, t: -loss(x.softmax(2), t, nll_loss), "it is a probability"),
+        (lambda x, t: -(-loss(x.softmax(2), t, nll_loss)).log(), "the logarithm came after the mean"),
+        (lambda x, t: loss(x.log_softmax(1), t, nll_loss), "the softmax is over the places"),
+        (
+            lambda x, t: nll_loss(x[:, :-1].log_softmax(1).flatten(0, 1), t[:, 1:].flatten()),
+            "over the guesses of a line",
+        ),
+        (lambda x, t: loss(x, t, lambda y, z: nll_loss(y.log_softmax(0), z)), "the softmax is over all guesses"),
+        (lambda x, t: loss(x.log_softmax(0), t, nll_loss), "the softmax is over the lines"),
+        (lambda x, t: cross_entropy(x[:-1].flatten(0, 1), t[1:].flatten()), "each line guesses the line after it"),
+        (lambda x, t: cross_entropy(x[1:].flatten(0, 1), t[:-1].flatten()), "each line guesses the line before it"),
+        (lambda x, t: cross_entropy(x[:, :-2].flatten(0, 1), t[:, 2:].flatten()), "the token after the next one"),
+        (lambda x, t: cross_entropy(x[:, 0], t[:, 1]), "only the first guess of each line"),
+        (lambda x, t: cross_entropy(x[:, -2], t[:, -1]), "only the last guess of each line"),
+        (lambda x, t: cross_entropy(x[:, -1], t[:, -1]), "only the last place is counted"),
+        (lambda x, t: cross_entropy(x[:, :-1].reshape(len(x), x.shape[2], -1), t[:, 1:]), "of a guess are mixed up"),
+        (lambda x, t: cross_entropy(x[:, :-1].flatten(0, 1), t[:, 1:].T.flatten()), "tokens stand place by place"),
+        (
+            lambda x, t: cross_entropy(x[:, :-1].transpose(0, 1).flatten(0, 1), t[:, 1:].flatten()),
+            "guesses stand place",
+        ),
         (lambda x, t: loss(x, t) * torch.nan, "it gave nan; we get"),
-        (lambda x, t: cross_entropy(x[:, 0], t[:, 1]), "we get "),
+        (lambda x, t: loss(x, t) + 1, "on random logits (2, 5, 7) it gave"),
         (lambda x, t: loss(x[:2, :4, :7], t[:2, :4]), "we get "),
         (lambda x, t: cross_entropy(x[:, :-1], t[:, 1:]), "stopped with RuntimeError"),
         (lambda x, t: cross_entropy(x[:, :-1].flatten(0, 1), t.flatten()), "stopped with ValueError"),
         (lambda x, t: loss(x, t, nn.CrossEntropyLoss), "stopped with"),
         (lambda x, t: None, "returned None.\nHint: return the mean cross-entropy"),
         (lambda x, t: ..., "returned Ellipsis"),
-        (lambda x, t: "small", "stopped with"),
+        (lambda x, t: "small", "returned 'small'.\nHint: return one number"),
+        (lambda x, t: {"loss": loss(x, t)}, "returned dict of 1.\nHint: return one number"),
         (lambda x: 0.0, "stopped with TypeError"),
         (loss(torch.zeros(1, 2, 2), torch.zeros(1, 2, dtype=torch.int64)), "without brackets"),
     ],
 )
 def test_next_token_loss_gone_wrong(answer, said, capsys):
     judged("8.1", answer, said, capsys)
+
+
+@pytest.mark.parametrize("hint", WRONG_LOSSES)
+def test_no_hint_for_the_loss_is_the_solution(hint):
+    assert "[:" not in hint
+    assert "flatten(" not in hint
 
 
 def test_next_token_loss_is_tried_with_two_shapes(capsys):
@@ -195,6 +238,12 @@ def replaces_forward(layer, rank):
     return made
 
 
+def chain(layer, between, rank):
+    """One after the other, where the product should stand beside the layer."""
+    down, up = nn.Linear(between, rank, bias=False), nn.Linear(rank, layer.out_features, bias=False)
+    return nn.Sequential(layer, down, up)
+
+
 def spoils_weights(layer, rank):
     with torch.no_grad():
         layer.weight.mul_(2)
@@ -237,35 +286,51 @@ def test_lora_in_other_words(answer, capsys):
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (lambda layer, rank: LoRA(layer, rank, up=lambda weight: weight), "at the start it differs from the layer by"),
+        (lambda layer, rank: LoRA(layer, rank, up=lambda weight: weight), "the product is not zero yet"),
+        (lambda layer, rank: LoRA(layer, rank, True, up=lambda weight: weight), "the product is not zero yet"),
+        (lambda layer, rank: chain(layer, layer.out_features, rank), "up to 1.8.\nHint: layer and product stand side"),
+        (
+            lambda layer, rank: chain(layer, layer.in_features, rank),
+            "stopped with: mat1 and mat2 shapes cannot be mult",
+        ),
+        (lambda layer, rank: chain(layer, layer.in_features, rank), "Hint: layer and product stand side by side"),
+        (lambda layer, rank: nn.Sequential(*chain(layer, layer.in_features, rank)[1:]), "Hint: layer and product st"),
         (lambda layer, rank: LoRA(layer, rank, down=nn.init.zeros_), "still says what the layer says.\nHint: only one"),
         (lambda layer, rank: LoRA(layer, rank, held=False), "the layer's own weights still train"),
         (lambda layer, rank: ByHand(layer, rank, layer.out_features), "from 6 to 10 and rank 3, it stopped with: mat1"),
         (speaking(lambda self, x: x @ self.b.T @ self.a.T), "the first matrix goes from the inputs to rank"),
         (lambda layer, rank: LoRA(layer, 4), "64 numbers train; with rank 3, 6 inputs and 10 outputs it should be 48"),
+        (lambda layer, rank: LoRA(layer, layer.in_features), "96 numbers train; with rank 3"),
         (lambda layer, rank: LoRA(layer, 1), "16 numbers train; with rank 3"),
         (lambda layer, rank: LoRA(layer, rank, bias=True), "a bias trains"),
         (forgets_the_bias, "a bias trains"),
         (lambda layer, rank: layer, "add_lora returned the layer itself"),
         (lambda layer, rank: copy.deepcopy(layer), "the layer's own weights still train"),
         (lambda layer, rank: copy.deepcopy(layer).requires_grad_(False), "nothing in it trains"),
-        (lambda layer, rank: LoRA, "add_lora returned a type"),
+        (lambda layer, rank: LoRA, "add_lora returned the class LoRA.\nHint: return an object of it"),
         (lambda layer, rank: LoRA(layer, rank).forward, "add_lora returned a method"),
         (lambda layer, rank: (layer, rank), "add_lora returned a tuple"),
         (type("Forgets", (ByHand,), {"forward": ByHand.added}), "it says zero everywhere.\nHint: forward adds"),
         (InPlace, "the layer itself has changed"),
         (replaces_forward, "the layer itself has changed"),
-        (spoils_weights, "at the start it differs from the layer by up to"),
-        (only_zero_and_frozen, "nothing in it trains.\nHint: keep each matrix"),
+        (spoils_weights, "the layer itself has changed"),
+        (only_zero_and_frozen, "the small matrices are frozen too.\nHint: freeze the layer alone"),
         (Unregistered, "nothing in it trains.\nHint: keep each matrix"),
         (speaking(lambda self, x: x @ self.a.detach().T @ self.b.detach().T), "no gradient reaches the matrices"),
         (speaking(lambda self, x: (self.b @ self.a).sum()), "is no product of x and two matrices"),
         (speaking(lambda self, x: relu(x @ self.a.T) @ self.b.T), "is no product of x and two matrices"),
         (speaking(lambda self, x: x @ self.a.T @ self.b.T * torch.nan), "differs from the layer by up to nan"),
         (type("Pooled", (ByHand,), {"forward": lambda self, x: self.layer(x).mean(1)}), "is (2, 10); the layer's is"),
-        (NoForward, "stopped with NotImplementedError"),
+        (NoForward, "the class NoForward has no forward.\nHint: write def forward(self, x) inside the class"),
+        (lambda layer, rank: nn.ModuleList([layer]), "the class ModuleList has no forward"),
+        (speaking(lambda self, x: nn.Module().forward(x)), "stopped with NotImplementedError"),
         (type("Crash", (ByHand,), {"forward": lambda self, x: self.no_such_thing}), "stopped with AttributeError"),
-        (type("Silent", (ByHand,), {"forward": lambda self, x: None}), "stopped with"),
+        (type("Silent", (ByHand,), {"forward": lambda self, x: None}), "its forward returned None.\nHint: let forward"),
+        (type("Pair", (ByHand,), {"forward": lambda self, x: (x, x)}), "its forward returned tuple of 2"),
+        (
+            type("NoX", (ByHand,), {"forward": lambda self: self.a}),
+            "it called NoX(Linear, 3), and cannot use what came",
+        ),
         (lambda layer, rank: None, "returned None.\nHint: return a module"),
         (lambda layer: layer, "stopped with TypeError"),
         (3, "without brackets"),
@@ -279,7 +344,7 @@ def test_lora_gone_wrong(answer, said, capsys):
 
 
 def plain(line):
-    return line.lower().strip().rstrip(".;!?")
+    return line.lower().strip().rstrip(".,;:!?")
 
 
 def leaked(pretraining, test, same=plain):
@@ -292,7 +357,7 @@ def with_loops(pretraining, test):
     found = []
     for line in test:
         for other in pretraining:
-            if line.strip(" .;").casefold() == other.strip(" .;").casefold():
+            if line.strip(" .,;").casefold() == other.strip(" .,;").casefold():
                 found.append(line)
                 break
     return found
@@ -317,7 +382,7 @@ def mask(pretraining, test):
         with_loops,
         lambda pretraining, test: tuple(leaked(pretraining, test)),
         lambda pretraining, test: (line for line in leaked(pretraining, test)),
-        lambda pretraining, test: leaked(pretraining, test, lambda line: line.upper().rstrip(".; ").lstrip()),
+        lambda pretraining, test: leaked(pretraining, test, lambda line: line.upper().rstrip(".,; ").lstrip()),
         lambda pretraining, test: leaked(pretraining, test, lambda line: "".join(filter(str.isalpha, line.lower()))),
     ],
 )
@@ -328,33 +393,52 @@ def test_leaked_in_other_words(answer, capsys):
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (lambda p, t: leaked(p, t, lambda line: line), "'the act of writing a letter' is missing.\nHint: compare in"),
-        (lambda p, t: leaked(p, t, str.lower), "'the act of writing a letter' is missing"),
-        (lambda p, t: leaked(p, t, lambda line: line.lower().strip()), "'the act of writing a letter' is missing"),
-        (lambda p, t: leaked(p, t, lambda x: x.lower().rstrip(".;")), "'  a person who bakes bread ' is missing"),
-        (lambda p, t: leaked(p, t, lambda x: x.strip().rstrip(".;")), "is missing"),
-        (lambda p, t: [line for line in t if plain(line) in p], "is missing"),
-        (lambda p, t: [], "'the act of writing a letter' is missing"),
-        (lambda p, t: t, "'a small insect with six legs' is in it, and pretraining has no such line"),
-        (lambda p, t: [x for x in t if x not in leaked(p, t)], "'a small insect with six legs' is in it"),
-        (lambda p, t: set(t) - set(leaked(p, t)), "is in it, and pretraining has no such line"),
+        (lambda p, t: leaked(p, t, lambda line: line), "'A Large Body of Salt Water' is missing; pretraining has 'a l"),
+        (lambda p, t: leaked(p, t, lambda line: line), "Hint: they differ in capital letters: make both alike"),
+        (lambda p, t: leaked(p, t, str.lower), "'  a person who bakes bread ' is missing; pretraining has 'a person"),
+        (lambda p, t: leaked(p, t, str.lower), "Hint: they differ in spaces around them:"),
+        (lambda p, t: leaked(p, t, lambda line: line.lower().strip()), "Hint: they differ in ';' at the end:"),
+        (lambda p, t: leaked(p, t, lambda line: line.lower().strip().rstrip(".;")), "they differ in ',' at the end:"),
+        (lambda p, t: leaked(p, t, lambda line: line.lower().strip().rstrip(",;")), "in capital letters and '.' at t"),
+        (lambda p, t: leaked(p, t, lambda x: x.lower().rstrip(".,;")), "'  a person who bakes bread ' is missing"),
+        (lambda p, t: leaked(p, t, lambda x: x.strip().rstrip(".,;")), "they differ in capital letters:"),
+        (lambda p, t: [line for line in t if plain(line) in p], "'the act of writing a letter' is missing"),
+        (
+            lambda p, t: [],
+            "'a bird that sings at night' is missing; pretraining has 'a bird that sings at night'.\nHint: the",
+        ),
+        (lambda p, t: t, "'a small insect with six legs' is in it, and pretraining has no such line.\nHint: leave out"),
+        (lambda p, t: [x for x in t if x not in leaked(p, t)], "the answer is turned round.\nHint: keep the lines"),
+        (lambda p, t: [x for x in t if x not in p], "the answer is turned round"),
+        (lambda p, t: set(t) - set(leaked(p, t)), "the answer is turned round"),
+        (
+            lambda p, t: leaked(p, t) + t[3:4],
+            "pretraining has no such line, only 'a person who bakes bread'.\nHint: a part",
+        ),
         (a_part_of, "'a person who bakes' is in it"),
         (has_a_part, "'a bird that sings at night and sleeps by day' is in it"),
-        (lambda p, t: [i for i, x in enumerate(t) if x in leaked(p, t)], "it returned [1, 2, 4, 6, 7, 8]"),
+        (lambda p, t: [i for i, x in enumerate(t) if x in leaked(p, t)], "it returned [1, 2, 4, 6, 7, 8, 9]"),
         (mask, "it returned [False, True, True, False"),
-        (lambda p, t: torch.tensor(mask(p, t)), "return the lines themselves: [line for"),
+        (lambda p, t: torch.tensor(mask(p, t)), "return the lines themselves, as they stand in test"),
         (lambda p, t: leaked(t, p), "'a tall plant with a woody stem' is no line of test"),
-        (lambda p, t: [plain(line) for line in leaked(p, t)], "'a large body of salt water' is no line of test"),
+        (
+            lambda p, t: [plain(line) for line in leaked(p, t)],
+            "'a large body of salt water' is no line of test, but 'A Large",
+        ),
         (lambda p, t: list(map(plain, leaked(p, t))), "return test's own, unchanged"),
-        (lambda p, t: len(leaked(p, t)), "it returned 6"),
+        (lambda p, t: len(leaked(p, t)), "it returned 7"),
         (lambda p, t: torch.tensor(6), "stopped with TypeError"),
-        (lambda p, t: len(leaked(p, t)) / len(t), "it returned 0.66"),
+        (lambda p, t: len(leaked(p, t)) / len(t), "it returned 0.7"),
         (lambda p, t: bool(leaked(p, t)), "it returned True"),
         (lambda p, t: leaked(p, t)[0], "it returned 'the act of writing a letter'"),
-        (lambda p, t: list(dict.fromkeys(leaked(p, t))), "there are 5 of 6, or in another order.\nHint: go through"),
-        (lambda p, t: set(leaked(p, t)), "there are 5 of 6"),
-        (lambda p, t: sorted(leaked(p, t)), "there are 6 of 6, or in another order"),
-        (lambda p, t: leaked(p, t) * 2, "there are 12 of 6"),
+        (
+            lambda p, t: list(dict.fromkeys(leaked(p, t))),
+            "stands in test twice, and in the answer once.\nHint: a set",
+        ),
+        (lambda p, t: set(leaked(p, t)), "'a bird that sings at night' stands in test twice, and in the answer once"),
+        (lambda p, t: sorted(leaked(p, t)), "the lines are right, their order is not"),
+        (lambda p, t: leaked(p, t) * 2, "in test once, and in the answer twice.\nHint: go through test alone"),
+        (lambda p, t: "leaked", "it returned 'leaked'.\nHint: return the lines themselves"),
         (lambda p, t: list(pairwise(leaked(p, t))), "return the lines themselves"),
         (lambda p, t: None, "returned None.\nHint: return a list of lines"),
         (lambda p, t: p.lower(), "stopped with AttributeError"),

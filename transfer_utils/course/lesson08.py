@@ -1,78 +1,18 @@
-"""Lesson 8: its checks and its quiz."""
+"""Lesson 8: its checks, two of them in files of their own, and its quiz."""
 
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from transfer_utils import machine
-from transfer_utils.course.checking import NotYet, Question, checked, filled
+from transfer_utils.course.checking import NotYet, Question, checked, described, filled
+from transfer_utils.course.lesson08_leak import leaked
+from transfer_utils.course.lesson08_loss import next_token_loss
 
 RANK, INPUTS, OUTPUTS = 3, 6, 10
-
-
-@checked
-def next_token_loss(answer: Callable) -> str:
-    """The learner's next_token_loss(logits, tokens) holds each place's guess against the token after it."""
-    generator = torch.Generator().manual_seed(0)
-    for lines, length, words in ((2, 5, 7), (3, 4, 9)):
-        logits = 2 * torch.randn(lines, length, words, generator=generator)
-        tokens = torch.randint(2, words, (lines, length), generator=generator)  # no padding among them
-        found = answer(logits.clone(), tokens.clone())
-        filled(found, answer, "return the mean cross-entropy, one number.")
-        found = torch.as_tensor(found).detach().cpu()
-        if found.ndim:
-            raise NotYet(
-                f"next_token_loss returned {tuple(found.shape)} for logits {tuple(logits.shape)}.",
-                "return one number: cross_entropy takes the mean over all guesses by itself.",
-            )
-        _explain_loss(float(found), logits, tokens)
-    return "each place is judged by the token after it, and the last place by none."
-
-
-def _explain_loss(found: float, logits: Tensor, tokens: Tensor) -> None:
-    """Raise NotYet unless this is the mean over all guesses, with a hint for each usual mistake."""
-    guesses, targets = logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten()
-    expected = cross_entropy(guesses, targets).item()
-    mistakes = {**_wrong_shifts(logits, tokens), **_wrong_losses(guesses, targets)}
-    for seen, (wrong, hint) in mistakes.items():
-        if math.isclose(found, float(wrong), abs_tol=1e-4):
-            raise NotYet(f"{seen}.", hint)
-    if not math.isclose(found, expected, abs_tol=1e-4):
-        raise NotYet(
-            f"on random logits {tuple(logits.shape)} it gave {found:.4f}; we get {expected:.4f}.",
-            "cross_entropy(guesses.flatten(0, 1), targets.flatten()), with logits[:, :-1] and tokens[:, 1:].",
-        )
-
-
-def _wrong_shifts(logits: Tensor, tokens: Tensor) -> dict[str, tuple[Tensor, str]]:
-    """What was seen, with the number that it gives, and a hint."""
-    places, row = logits.flatten(0, 1), tokens.flatten()
-    back, around = logits[:, 1:].flatten(0, 1), logits.roll(1, 1).flatten(0, 1)
-    shift = "a place guesses the token after it: logits[:, :-1] against tokens[:, 1:]."
-    first = "nothing stands before a first token, so no guess is about it: tokens[:, 1:]."
-    return {
-        "each place guesses the token that stands there": (cross_entropy(places, row), shift),
-        "each place guesses the token before it": (cross_entropy(back, tokens[:, :-1].flatten()), shift),
-        "the first token of a line is counted": (cross_entropy(around, row), first),
-        "one line's end guesses the next line's beginning": (
-            cross_entropy(places[:-1], row[1:]),
-            "shift inside each line first, then flatten.",
-        ),
-    }
-
-
-def _wrong_losses(guesses: Tensor, targets: Tensor) -> dict[str, tuple[Tensor, str]]:
-    loss, soft = cross_entropy(guesses, targets), cross_entropy(guesses.softmax(1), targets)
-    right = (guesses.argmax(1) == targets).float().mean()
-    return {
-        "it is the sum over all guesses": (loss * len(targets), "take the mean, as cross_entropy does by itself."),
-        "softmax came before cross_entropy": (soft, "cross_entropy has a softmax inside: give it the logits."),
-        "it is an accuracy": (right, "we want the loss: how unlikely the model found each true token."),
-        "the sign is turned round": (-loss, "a loss is above zero: minus the logarithm of a probability."),
-    }
+DOWN_AND_UP = "the first matrix goes from the inputs to rank, the second from rank to the outputs: up(down(x))."
+SIDE_BY_SIDE = "layer and product stand side by side, both of x: forward returns layer(x) + up(down(x))."
 
 
 @checked
@@ -85,35 +25,53 @@ def lora(answer: Callable) -> str:
     expected = layer(x).detach()
     made = answer(layer, RANK)
     filled(made, answer, "return a module, with the layer and two small matrices in it.")
+    _is_a_module(made, layer)
+    made.eval()  # an answer may have dropout
+    _keeps_the_layer(layer, x, expected)
+    _starts_as_the_layer(made, layer, x, expected)
+    _few_train(made, layer)
+    _learn(made, x)
+    _keeps_the_layer(layer, x, expected)
+    _adds_a_product(made, x, layer)
+    return f"it starts as the layer, and only {RANK} * ({INPUTS} + {OUTPUTS}) numbers learn."
+
+
+def _is_a_module(made: object, layer: nn.Linear) -> None:
+    if isinstance(made, type):
+        raise NotYet(f"add_lora returned the class {made.__name__}.", "return an object of it: call it with the layer.")
     if not isinstance(made, nn.Module) or made is layer:
         what = "the layer itself" if made is layer else f"a {type(made).__name__}"
         raise NotYet(f"add_lora returned {what}.", "return an nn.Module of your own, which keeps the layer inside.")
-    made.eval()  # an answer may have dropout
-    _starts_as_the_layer(made, x, expected)
-    trained = [weight for weight in made.parameters() if weight.requires_grad]
-    _few_train(trained, layer)
-    _learn(made, trained, x)
+    if getattr(made.forward, "__func__", None) is nn.Module.forward:
+        raise NotYet(
+            f"the class {type(made).__name__} has no forward.",
+            "write def forward(self, x) inside the class, beside __init__ and not within it.",
+        )
+
+
+def _keeps_the_layer(layer: nn.Linear, x: Tensor, expected: Tensor) -> None:
     if not torch.allclose(layer(x), expected, atol=1e-5):
         raise NotYet("the layer itself has changed.", "leave it as it is: only your module adds the product.")
-    _adds_a_product(made, x, layer)
-    return f"it starts as the layer, and only {RANK} * ({INPUTS} + {OUTPUTS}) numbers learn."
 
 
 def _said(made: nn.Module, x: Tensor) -> Tensor:
     """What the learner's module says, with the shapes in sight where they do not fit."""
     try:
-        return made(x.clone())
-    except NotImplementedError:  # it has no forward
-        raise
+        found = made(x.clone())
     except RuntimeError as error:
+        if "shape" not in str(error) and "size" not in str(error):
+            raise
         raise NotYet(
             f"for x {tuple(x.shape)}, a layer from {INPUTS} to {OUTPUTS} and rank {RANK}, it stopped with: {error}.",
-            "the first matrix goes from the inputs to rank, the second from rank to the outputs: up(down(x)).",
+            SIDE_BY_SIDE if isinstance(made, nn.Sequential) else DOWN_AND_UP,
         ) from error
+    if not isinstance(found, Tensor):
+        raise NotYet(f"its forward returned {described(found)}.", "let forward return the sum, one tensor.")
+    return found
 
 
-def _starts_as_the_layer(made: nn.Module, x: Tensor, expected: Tensor) -> None:
-    found = torch.as_tensor(_said(made, x)).detach()
+def _starts_as_the_layer(made: nn.Module, layer: nn.Linear, x: Tensor, expected: Tensor) -> None:
+    found = _said(made, x).detach()
     if found.shape != expected.shape:
         raise NotYet(
             f"its output for x {tuple(x.shape)} is {tuple(found.shape)}; the layer's is {tuple(expected.shape)}.",
@@ -124,17 +82,36 @@ def _starts_as_the_layer(made: nn.Module, x: Tensor, expected: Tensor) -> None:
     if not torch.allclose(found, expected, atol=1e-5):
         raise NotYet(
             f"at the start it differs from the layer by up to {(found - expected).abs().max():.2g}.",
-            "forward is layer(x) plus the product, and one of the two matrices begins at zero.",
+            _why_it_differs(made, layer, x, expected),
         )
 
 
-def _few_train(trained: list[nn.Parameter], layer: nn.Linear) -> None:
+@torch.no_grad()
+def _why_it_differs(made: nn.Module, layer: nn.Linear, x: Tensor, expected: Tensor) -> str:
+    """A hint: only its numbers are wrong where it says what the layer says as soon as they are zero."""
+    for weight in _added(made, layer):
+        weight.zero_()
+    if torch.allclose(_said(made, x), expected, atol=1e-5):
+        return "the product is not zero yet: let one of the two matrices begin at zero."
+    return SIDE_BY_SIDE
+
+
+def _added(made: nn.Module, layer: nn.Linear) -> set[nn.Parameter]:
+    """The weights in it that are neither the layer's nor copies of them."""
+    given = list(layer.parameters())
+    return {weight for weight in made.parameters() if not any(torch.equal(weight, old) for old in given)}
+
+
+def _few_train(made: nn.Module, layer: nn.Linear) -> None:
+    trained, added = {weight for weight in made.parameters() if weight.requires_grad}, _added(made, layer)
     count, wanted = sum(weight.numel() for weight in trained), RANK * (INPUTS + OUTPUTS)
-    if any(weight.shape == layer.weight.shape for weight in trained):
+    if any(weight.ndim > 1 for weight in trained - added):
         raise NotYet("the layer's own weights still train.", "layer.requires_grad_(False)")
-    if count and any(weight.ndim == 1 for weight in trained):
+    if any(weight.ndim == 1 for weight in trained):
         raise NotYet("a bias trains.", "bias=False in the small matrices, and layer.requires_grad_(False) for its own.")
-    if count == 0:
+    if added and not trained:
+        raise NotYet("the small matrices are frozen too.", "freeze the layer alone, not the module that holds it.")
+    if not trained:
         raise NotYet("nothing in it trains.", "keep each matrix as self.name: an nn.Linear, or an nn.Parameter.")
     if count != wanted:
         raise NotYet(
@@ -143,8 +120,8 @@ def _few_train(trained: list[nn.Parameter], layer: nn.Linear) -> None:
         )
 
 
-def _learn(made: nn.Module, trained: list[nn.Parameter], x: Tensor) -> None:
-    optimiser = torch.optim.AdamW(trained, lr=0.01)
+def _learn(made: nn.Module, x: Tensor) -> None:
+    optimiser = torch.optim.AdamW([weight for weight in made.parameters() if weight.requires_grad], lr=0.01)
     for _ in range(20):
         loss = (_said(made, x) - 1).square().mean()
         if not loss.requires_grad:
@@ -165,62 +142,6 @@ def _adds_a_product(made: nn.Module, x: Tensor, layer: nn.Linear) -> None:
         )
     if not torch.allclose(turned, -added, atol=1e-3):
         raise NotYet("what it adds is no product of x and two matrices.", "up(down(x)), and nothing between them.")
-
-
-PRETRAINING = (
-    "a tall plant with a woody stem",
-    "a bird that sings at night",
-    "The act of writing a letter.",
-    "a person who bakes bread",
-    "a large body of salt water",
-)
-TEST = (  # each line, and whether pretraining has read it
-    ("a small insect with six legs", False),
-    ("the act of writing a letter", True),
-    ("a bird that sings at night", True),
-    ("a person who bakes", False),
-    ("A Large Body of Salt Water", True),
-    ("a bird that sings at night and sleeps by day", False),
-    ("  a person who bakes bread ", True),
-    ("a tall plant with a woody stem;", True),
-    ("a bird that sings at night", True),
-)
-
-
-@checked
-def leaked(answer: Callable) -> str:
-    """The learner's leaked(pretraining, test) finds the test lines that pretraining has read, but for small marks."""
-    test, expected = [line for line, _ in TEST], [line for line, read in TEST if read]
-    found = answer(list(PRETRAINING), list(test))
-    filled(found, answer, "return a list of lines.")
-    if isinstance(found, str | int | float):
-        raise NotYet(f"it returned {found!r}.", "return the lines themselves, in a list.")
-    found = list(found)
-    if not all(isinstance(line, str) for line in found):
-        raise NotYet(f"it returned {found}.", "return the lines themselves: [line for line in test if ...].")
-    _explain_lines(found, test, expected)
-    return "every line that pretraining has read, in whatever dress, and no other one."
-
-
-def _explain_lines(found: list[str], test: list[str], expected: list[str]) -> None:
-    """Raise NotYet unless these are the lines that were read, with a hint for each usual mistake."""
-    if strange := [line for line in found if line not in test]:
-        raise NotYet(f"{strange[0]!r} is no line of test.", "compare changed lines, and return test's own, unchanged.")
-    if extra := [line for line in found if line not in expected]:
-        raise NotYet(
-            f"{extra[0]!r} is in it, and pretraining has no such line.",
-            "keep a line where the whole of it equals a whole line of pretraining, not a part.",
-        )
-    if missing := [line for line in expected if line not in found]:
-        raise NotYet(
-            f"{missing[0]!r} is missing.",
-            "compare in lower case, without outer spaces and final punctuation: line.lower().strip().rstrip('.;!?')",
-        )
-    if found != expected:
-        raise NotYet(
-            f"the lines are right, but there are {len(found)} of {len(expected)}, or in another order.",
-            "go through test once, and keep each line that was read, as often as it stands there.",
-        )
 
 
 QUIZ = (
