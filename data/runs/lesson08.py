@@ -173,4 +173,4 @@ def judging() -> list[Row]:
     ]
 
 
-RUNS = {rows: choosing() + judging()} if RATES else {rows: choosing()}
+RUNS = {rows: choosing() + judging()}
