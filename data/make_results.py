@@ -3,9 +3,9 @@
 usage: python data/make_results.py NAME ...      for example: lesson00 sweep; an unknown name lists all
 
 Finished runs are kept in build/results/ as they come, so an interrupted call goes on where it stopped; `make clean`
-starts over. What lies in data/results/unfinished/ was begun on another machine, and is gone on with. lesson01, lesson03,
-sweep and similarity need the checkpoints of `make checkpoints`. Test photos are read once per row. Nothing is written to
-data/results/ while a run's row is an error.
+starts over. What lies in data/results/unfinished/ was begun on another machine, and is gone on with. lesson01,
+lesson03, sweep and similarity need the checkpoints of `make checkpoints`. Test photos are read once per row. Nothing is
+written to data/results/ while a run's row is an error.
 """
 
 import shutil
