@@ -172,6 +172,16 @@ def test_gradients_also_where_the_caller_has_none(model, tokens):
     assert found == losses(read(again, tokens, Reading(steps=3, batch=2)))
 
 
+@pytest.mark.parametrize("prepare", [lambda model: model, lambda model: add_lora(model, 2, seed=0)])
+def test_gradients_that_somebody_left_behind_change_nothing(model, tokens, prepare):
+    """An interrupt leaves some between the backward pass and the step, and so does a cell of one's own."""
+    again = copy.deepcopy(model)
+    again.next_tokens(tokens[None, :9]).square().sum().backward()
+    model, again = prepare(model), prepare(again)
+    assert losses(read(again, tokens, Reading(steps=3, batch=2))) == losses(read(model, tokens, Reading(steps=3, batch=2)))
+    assert drift(model.state_dict(), again) == {}
+
+
 def test_head_and_embedding_learn_as_one(model, tokens):
     losses(read(model, tokens, QUICK))
     assert model.head.weight is model.embedding.token.weight

@@ -112,7 +112,7 @@ def _steps(
     device = best_device()
     with taking_turns(model):
         optimiser = reader(model, how) if optimiser is None else optimiser
-        model.to(device).train()
+        model.to(device).train().zero_grad()  # of a step that was interrupted, or of a cell
     scaler = gradient_scaler(device)
     for step in range(done, how.steps):
         seen = windows(tokens, step, how).to(device)

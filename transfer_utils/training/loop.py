@@ -112,6 +112,7 @@ def _steps(
         generator.manual_seed(int(recipe.seed) * 100_003 + epoch)
         with taking_turns(model):
             model.train()
+            optimiser.zero_grad()  # of a step that was interrupted, or of a cell
         total, right = torch.zeros((), device=device), torch.zeros((), device=device)
         order = torch.randperm(len(labels), generator=generator).tensor_split(batches)
         for step, rows in enumerate(order, start=1 + (epoch - 1) * batches):
