@@ -178,7 +178,9 @@ def test_gradients_that_somebody_left_behind_change_nothing(model, tokens, prepa
     again = copy.deepcopy(model)
     again.next_tokens(tokens[None, :9]).square().sum().backward()
     model, again = prepare(model), prepare(again)
-    assert losses(read(again, tokens, Reading(steps=3, batch=2))) == losses(read(model, tokens, Reading(steps=3, batch=2)))
+    assert losses(read(again, tokens, Reading(steps=3, batch=2))) == losses(
+        read(model, tokens, Reading(steps=3, batch=2))
+    )
     assert drift(model.state_dict(), again) == {}
 
 
