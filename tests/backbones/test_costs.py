@@ -179,6 +179,13 @@ def test_the_deeper_lines_are_frozen_the_less_a_step_costs(small_gpt):
     assert 0 < backbones.prefix_flops(backbones.freeze(model, "block1"), 16) < known[0]["flops"]
 
 
+@pytest.mark.parametrize("cost", ["activation_bytes", "step_flops", "step_seconds", "training_bytes"])
+def test_where_nothing_trains_there_is_no_step(small_gpt, cost):
+    """Its head shares its weights with the frozen embedding."""
+    with pytest.raises(ValueError, match=r"nothing can train\..* or give the model a new_head\(\)"):
+        getattr(backbones, cost)(backbones.freeze(small_gpt(), "pool"), 16, 4)
+
+
 @pytest.mark.parametrize("cost", ["activation_bytes", "step_flops", "step_seconds", "training_bytes", "prefix_flops"])
 @pytest.mark.parametrize("size", [0, 65, 2.5])
 def test_lines_of_more_tokens_than_it_reads_cost_nothing_that_we_could_say(small_gpt, cost, size):

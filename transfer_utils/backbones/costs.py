@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-from transfer_utils.backbones.freezing import count_parameters, freeze
+from transfer_utils.backbones.freezing import count_parameters, freeze, refuse_untrainable
 from transfer_utils.backbones.stages import StagedModel, unwrapped
 from transfer_utils.machine import autocast, best_device, channels_last, is_whole
 
@@ -125,7 +125,8 @@ def by_depth(model: StagedModel, depths: Iterable[str | None], size: int, batch:
 def _step_parts(model: nn.Module, size: int, batch: int) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
     """A copy of what trains, and a made-up batch as it arrives there: the model itself stays as it is.
 
-    ValueError for a size that the network cannot take, and a batch that is no whole number of at least 1.
+    ValueError for a size that the network cannot take, for a batch that is no whole number of at least 1, and where
+    nothing trains.
     """
     staged = unwrapped(model)
     staged.check_size("A training step", size)
@@ -133,6 +134,7 @@ def _step_parts(model: nn.Module, size: int, batch: int) -> tuple[nn.Module, tor
         raise ValueError(
             f"A training step got batch={batch!r}; it is how many photos or lines, a whole number of at least 1."
         )
+    refuse_untrainable(staged)
     device = best_device()
     copied = copy.deepcopy(staged).to(device).train()
     prefix, rest = copied.parts()

@@ -30,9 +30,9 @@ def export(path: str | Path, model: nn.Module, size: int) -> Path:
     A network that reads lines takes tokens of model.encode(lines, size) instead.
 
     path: ends in .pt2, a program for torch.export.load, or in .onnx, which runs without torch and takes `photos`, uint8
-    (N, 3, size, size), or `tokens`. ValueError for another ending, and for a size that the network cannot take; TypeError
-    as in freeze; ImportError names the packages that ONNX lacks. Sources: https://docs.pytorch.org/docs/stable/export.html
-    and https://docs.pytorch.org/docs/stable/onnx.html
+    (N, 3, size, size), or `tokens`. ValueError for another ending, and for a size that the network cannot take;
+    TypeError as in freeze; ImportError names the packages that ONNX lacks. Sources:
+    https://docs.pytorch.org/docs/stable/export.html and https://docs.pytorch.org/docs/stable/onnx.html
     """
     path, staged = Path(path), unwrapped(model)
     staged.check_size("export()", size)

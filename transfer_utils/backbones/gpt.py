@@ -5,11 +5,13 @@ After GPT-2 (Radford et al. 2019) and nanoGPT (https://github.com/karpathy/nanoG
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from transfer_utils.backbones.stages import plain
 from transfer_utils.backbones.text_models import Mean, TextModel, padded, real
 from transfer_utils.backbones.vocabulary import END, PAD, to_tokens, vocabulary
 from transfer_utils.machine import Seed, draws_from, generator
@@ -98,6 +100,15 @@ class GPT(TextModel):
                 "tokens. Keep a copy before new_head(): copy.deepcopy(model)."
             )
         return self.head(self[: self.position("pool")](tokens))
+
+
+def speaker(call: str, model: Any) -> GPT:
+    """The GPT inside what torch puts around it. TypeError for what is none. call: who asks, for the message."""
+    inner = plain(model)
+    if not isinstance(inner, GPT):
+        name = getattr(inner, "name", type(inner).__name__)
+        raise TypeError(f"{call} got {name}, which guesses no next token. Give a GPT, for example course_gpt().")
+    return inner
 
 
 def course_gpt(seed: Seed = None) -> GPT:
