@@ -259,7 +259,9 @@ def test_another_network_is_refused(model, tokens):
 def test_tokens_that_it_does_not_know_are_refused(model, tokens, wrong):
     tokens[9] = wrong
     for call in (lambda: read(model, tokens, QUICK), lambda: surprise(model, tokens)):
-        with pytest.raises(ValueError, match=rf"\(\) got tokens from .*{wrong}.*; course_gpt knows those from 1 to 2047"):
+        with pytest.raises(
+            ValueError, match=rf"\(\) got tokens from .*{wrong}.*; course_gpt knows those from 1 to 2047"
+        ):
             call()
 
 

@@ -159,7 +159,9 @@ def plain(model: nn.Module) -> nn.Module:
     while True:
         if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel | AveragedModel):
             model = model.module
-        elif "_orig_mod" in getattr(model, "_modules", ()):  # torch.compile's class, whose module takes seconds to import
+        elif "_orig_mod" in getattr(
+            model, "_modules", ()
+        ):  # torch.compile's class, whose module takes seconds to import
             model = model.get_submodule("_orig_mod")
         else:
             return model
