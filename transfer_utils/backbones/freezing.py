@@ -81,7 +81,8 @@ def refuse_untrainable(model: nn.Module) -> None:
     """ValueError where nothing is left to train, as when the head shares its weights with a frozen stage."""
     if not count_parameters(model, trainable=True):
         raise ValueError(
-            "Every stage is frozen, so nothing can train. Freeze through an earlier stage, or give the model a new_head()."
+            "Every stage is frozen, so nothing can train. Freeze through an earlier stage, or give the model a "
+            "new_head()."
         )
 
 

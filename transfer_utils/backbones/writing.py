@@ -65,7 +65,8 @@ def write(model: nn.Module, line: str = "", temperature: float = 0.7, seed: Seed
     """The line, written on until the model ends it, or it has 63 tokens; a longer line comes back as it is.
 
     temperature: below 1 for likelier words, above for stranger ones. ValueError for one that is not from 0.01 to 100,
-    for a model whose head new_head() replaced, and for one that diverged; TypeError for another network, and for a line that is no text.
+    for a model whose head new_head() replaced, and for one that diverged; TypeError for another network, and for a
+    line that is no text.
     """
     gpt, tokens = speaker("write()", model), [END, *to_tokens([line])[0]]
     _check_temperature(temperature)

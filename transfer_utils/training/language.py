@@ -156,7 +156,7 @@ def surprise(model: nn.Module, tokens: Tensor) -> float:
 
 
 def _check_stream(call: str, model: GPT, tokens: Any) -> None:
-    """ValueError unless these are tokens in a row that the model knows, enough for a window, the first of them the mark of a line."""
+    """ValueError unless these are tokens in a row that the model knows, enough for a window, with the mark first."""
     if not isinstance(tokens, Tensor) or tokens.dtype != torch.int64 or tokens.ndim != 1:
         shape = tuple(tokens.shape) if isinstance(tokens, Tensor) else type(tokens).__name__
         raise ValueError(f"{call} got {shape} as tokens; they are int64 (N,), as stream(lines) makes them.")
