@@ -165,9 +165,10 @@ def test_draws_of_others_are_untouched(model, tokens):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_gradients_also_where_the_caller_has_none(model, tokens):
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_gradients_also_where_the_caller_has_none(model, tokens, off):
     again = copy.deepcopy(model)
-    with torch.no_grad():
+    with off():
         found = losses(read(model, tokens, Reading(steps=3, batch=2)))
     assert found == losses(read(again, tokens, Reading(steps=3, batch=2)))
 

@@ -118,10 +118,10 @@ def _steps(
         model.to(device).train().zero_grad()  # of a step that was interrupted, or of a cell
     scaler = gradient_scaler(device)
     for step in range(done, how.steps):
-        seen = send(windows(tokens, step, how), device)
         for group in optimiser.param_groups:
             group["lr"] = rate_at(step, how)
         with taking_turns(model), torch.inference_mode(False):
+            seen = send(windows(tokens, step, how), device)
             with autocast(device, training=model):
                 logits = model.next_tokens(seen[:, :-1])
                 loss = cross_entropy(logits.flatten(0, 1), seen[:, 1:].flatten())
