@@ -1,6 +1,7 @@
 """The pretend card is as strict as a real one, computes what the CPU computes, and the package is at home on it."""
 
 import copy
+import threading
 
 import numpy as np
 import pretend
@@ -9,12 +10,12 @@ import torch
 from torch.nn.functional import cross_entropy, interpolate
 
 import notebooks
-from transfer_utils import backbones, course, data, training
+from transfer_utils import backbones, course, data, show, training
 from transfer_utils.backbones import drift, freeze
 from transfer_utils.course import lesson03
-from transfer_utils.data import TARGETS
+from transfer_utils.data import TARGETS, TextSet
 from transfer_utils.machine import device, memory
-from transfer_utils.training import Recipe, Step, train
+from transfer_utils.training import Reading, Recipe, Step, language, train
 
 ONES = torch.ones(2, 3)
 QUICK = Recipe(epochs=2, rate=1e-2, batch=32)
@@ -143,6 +144,90 @@ def test_the_labs_and_the_costs_are_at_home_there(card, through):
     assert backbones.step_flops(model, 32, 4) > 0
     assert backbones.step_seconds(model, 32, 4) > 0
     assert (backbones.prefix_flops(model, 32) > 0) is (through is not None)
+
+
+# --- lines on it ----------------------------------------------------------------------------------------------------
+
+LINES = TextSet(
+    [f"{kind} number {i}, which is {what}" for i in range(8) for kind, what in (("bird", "alive"), ("stone", "not"))],
+    torch.arange(16) % 2,
+    ("bird", "stone"),
+)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("through", [None, "embedding", "pool"])
+def test_lines_are_learned_there_without_waiting(card, small_gpt, own_home, monkeypatch, precision, through):
+    monkeypatch.setattr(device, "precision", lambda _: precision)
+    model, waited, stepping = freeze(small_gpt().new_head(2, seed=0), through), [], False
+    held = model.frozen_state()
+    for record in train(model, LINES, LINES, 16, Recipe(epochs=15, rate=3e-2, batch=4, augment=False)):
+        if stepping and isinstance(record, Step):
+            waited.append(dict(pretend.waits))
+        stepping = isinstance(record, Step)
+        pretend.waits.clear()
+    assert waited == [{}] * 45
+    assert record.valid >= 0.9
+    assert drift(held, model) == {}
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16, torch.float16])
+def test_pretraining_never_waits_between_two_steps_and_goes_on_bit_for_bit(card, small_gpt, monkeypatch, precision):
+    monkeypatch.setattr(device, "precision", lambda _: precision)
+    tokens, how = training.stream(LINES.texts), Reading(steps=6, batch=2, warm_up=2)
+    whole, first = small_gpt(), small_gpt()
+    losses, waited = [], []
+    for loss in training.read(whole, tokens, how):
+        losses.append(loss)
+        waited.append(dict(pretend.waits))
+        pretend.waits.clear()
+    assert waited[1:] == [{}] * 5
+    optimiser = language.reader(first, how)
+    loop = training.read(first, tokens, how, optimiser)
+    begun = [next(loop) for _ in range(3)]
+    loop.close()
+    begun += training.read(first, tokens, how, optimiser, done=3)
+    assert [loss.item() for loss in begun] == [loss.item() for loss in losses]
+    assert drift(whole.state_dict(), first) == {}
+    assert whole.head.weight is whole.embedding.token.weight
+
+
+def test_what_a_gpt_says_comes_back_from_there(card, small_gpt):
+    model, tokens = small_gpt(), training.stream(LINES.texts)
+    said = backbones.write(model, "a", seed=0), backbones.next_words(model, "a")
+    surprise = training.surprise(model, tokens)
+    assert model.head.weight.device.type == card.type
+    assert training.surprise(model, tokens.to(card)) == surprise
+    assert backbones.write(model, "a", seed=0) == said[0]
+    assert backbones.next_words(model, "a") == pytest.approx(said[1], rel=1e-5)
+    model = backbones.add_lora(model.new_head(2, seed=0), 2, seed=0)
+    bank = training.extract(model, LINES, 16, cache=False)
+    assert {found.device.type for found in (bank, *training.by_stage(model, LINES, 16).values())} == {"cpu"}
+    reader = show.LineReader(model, LINES, {8: training.linear_probe(bank, LINES.labels)}, 16, ["a bird"])
+    assert reader.read("stone number 3")["neighbours"]
+    logits = training.predict(model, LINES, 16)
+    assert torch.allclose(training.predict(backbones.merge_lora(model), LINES, 16), logits, atol=1e-6)
+
+
+def test_a_network_that_moves_there_while_somebody_waits_for_it_writes_all_the_same(card, small_gpt):
+    model, said = small_gpt(), []
+    expected = backbones.next_words(model, "a")
+    with backbones.taking_turns(model):
+        waiting = threading.Thread(target=lambda: said.append(backbones.next_words(model, "a")))
+        waiting.start()
+        waiting.join(0.5)
+        model.to(card)
+    waiting.join()
+    assert said == [pytest.approx(expected, rel=1e-5)]
+
+
+@pytest.mark.parametrize("through", [None, "block1", "pool"])
+def test_costs_on_lines_are_at_home_there(card, small_gpt, through):
+    model = freeze(small_gpt().new_head(2, seed=0), through)
+    assert backbones.activation_bytes(model, 16, 4) > 0
+    assert backbones.step_flops(model, 16, 4) > 0
+    assert backbones.step_seconds(model, 16, 4) > 0
+    assert (backbones.prefix_flops(model, 16) > 0) is (through is not None)
 
 
 def test_an_answer_that_was_used_on_the_card_is_checked_all_the_same(card, capsys):

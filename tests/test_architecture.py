@@ -140,6 +140,12 @@ def test_files_are_of_a_size_to_read(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
 
 
+def test_no_two_files_of_tests_have_one_name():
+    """pytest would take the second for the first, and collect neither."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
+
+
 def test_functions_are_short():
     lengths = [
         node.end_lineno - node.lineno + 1

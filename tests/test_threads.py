@@ -15,10 +15,11 @@ from torch import nn
 from transfer_utils import backbones, data, show, stats, training
 from transfer_utils.course import lesson03
 from transfer_utils.data import TARGETS
-from transfer_utils.training import Recipe
+from transfer_utils.training import Reading, Recipe
 
 TRAIN, VALID = (data.load("cifar10_photos", split).only(*TARGETS["animals"]) for split in ("train", "valid"))
 FEW = TRAIN.take(8, seed=0)
+LINES = data.load_texts("topics", "valid").only("animal", "act").take(8, seed=0)
 BANK, LABELS = torch.randn(24, 5), torch.arange(24) % 3
 
 
@@ -35,6 +36,18 @@ def trained(augment: bool = True, dropout: bool = False, through: str | None = N
     return weights(model)
 
 
+def read() -> torch.Tensor:
+    model, tokens = backbones.course_gpt(seed=1), training.stream(LINES.texts)
+    list(training.read(model, tokens, Reading(steps=2, batch=2)))
+    return weights(model)
+
+
+def trained_on_lines() -> torch.Tensor:
+    model = backbones.add_lora(backbones.course_gpt(seed=1).new_head(2, seed=1), 4, seed=1)
+    training.fit(model, LINES, None, 8, Recipe(epochs=2, batch=8, augment=False), progress=False)
+    return weights(model)
+
+
 def lab_run() -> torch.Tensor:
     setting = lesson03.Setting("both", 5, "stage2", 10, True, 1)
     return torch.tensor(list(lesson03.live_run(setting, TRAIN, VALID.take(10), epochs=2))[-1]["valid"])
@@ -48,6 +61,10 @@ DRAWERS: dict[str, Callable[[], torch.Tensor]] = {
     "Lite0 from scratch": lambda: weights(backbones.load_backbone("efficientnet_lite0", pretrained=False, seed=4)),
     "torchvision from scratch": lambda: weights(backbones.load_backbone("resnet18", pretrained=False, seed=4)),
     "timm from scratch": lambda: weights(backbones.load_backbone("timm/resnet10t", pretrained=False, seed=4)),
+    "course GPT": lambda: weights(backbones.course_gpt(seed=4)),
+    "course GPT from scratch": lambda: weights(backbones.load_backbone("course_gpt/definitions", False, 3, seed=4)),
+    "MiniLM from scratch": lambda: weights(backbones.load_backbone("minilm", pretrained=False, seed=4)),
+    "LoRA": lambda: weights(backbones.add_lora(backbones.course_gpt(seed=4), 4, seed=3)),
     "take": lambda: TRAIN.take(4, seed=3).images,
     "split": lambda: TRAIN.split(0.01, seed=3)[0].images,
     "views": lambda: data.views(FEW.images, seed=3),
@@ -56,6 +73,9 @@ DRAWERS: dict[str, Callable[[], torch.Tensor]] = {
     "training": trained,
     "training without augmentation": lambda: trained(augment=False),
     "training with dropout": lambda: trained(dropout=True),
+    "training on lines": trained_on_lines,
+    "pretraining": read,
+    "writing": lambda: torch.tensor([ord(letter) for letter in backbones.write(backbones.course_gpt(seed=4), seed=3)]),
     "training behind frozen stages": lambda: trained(through="stage2"),
     "probe as a layer": lambda: training.linear_probe(BANK, LABELS).linear().weight.detach(),
     "cross-validation": lambda: small_classifiers.small_bank().cross_validate(seed=2),
@@ -152,6 +172,13 @@ def test_a_predictor_and_a_cell_ask_one_classifier_at_once():
     with meanwhile(lambda: classifier.predict(images[:2])):
         for _ in range(3):
             assert classifier.predict(images).equals(expected)
+
+
+def test_a_gpt_goes_on_reading_while_another_thread_lets_it_write():
+    expected, model = read(), backbones.course_gpt(seed=1)
+    with meanwhile(lambda: (backbones.write(model, "a", seed=0), backbones.next_words(model, "a"))):
+        list(training.read(model, training.stream(LINES.texts), Reading(steps=2, batch=2)))
+    assert torch.equal(weights(model), expected)
 
 
 def test_training_goes_on_in_training_mode_while_another_thread_asks_the_same_network():

@@ -164,3 +164,31 @@ def test_costs_are_those_of_training_also_where_the_caller_switched_gradients_of
 def test_depths_between_which_nothing_lies_take_what_was_measured(tiny, depths, monkeypatch):
     monkeypatch.setattr(costs, "step_seconds", lambda model, *_: 0.001 if model.frozen else 0.002)
     assert [fact["predicted_ms"] for fact in backbones.by_depth(tiny(), depths, 32, 4)] == [1.0] * len(depths)
+
+
+# --- networks that read ---------------------------------------------------------------------------------------------
+
+
+def test_the_deeper_lines_are_frozen_the_less_a_step_costs(small_gpt):
+    model = small_gpt().new_head(2, seed=0)
+    known = backbones.by_depth(model, (None, "block1", "pool"), 16, 4)
+    for name in ("trainable", "flops", "activation_bytes"):
+        costs = [fact[name] for fact in known]
+        assert costs == sorted(set(costs), reverse=True), name
+    assert known[-1]["flops"] == 2 * 2 * 4 * 24 * 2  # the head's, forward and for its gradient
+    assert 0 < backbones.prefix_flops(backbones.freeze(model, "block1"), 16) < known[0]["flops"]
+
+
+@pytest.mark.parametrize("cost", ["activation_bytes", "step_flops", "step_seconds", "training_bytes"])
+def test_where_nothing_trains_there_is_no_step(small_gpt, cost):
+    """Its head shares its weights with the frozen embedding."""
+    with pytest.raises(ValueError, match=r"nothing can train\..* or give the model a new_head\(\)"):
+        getattr(backbones, cost)(backbones.freeze(small_gpt(), "pool"), 16, 4)
+
+
+@pytest.mark.parametrize("cost", ["activation_bytes", "step_flops", "step_seconds", "training_bytes", "prefix_flops"])
+@pytest.mark.parametrize("size", [0, 65, 2.5])
+def test_lines_of_more_tokens_than_it_reads_cost_nothing_that_we_could_say(small_gpt, cost, size):
+    batch = () if cost == "prefix_flops" else (4,)
+    with pytest.raises(ValueError, match=f"got size={size}; it is the tokens of a line.* from 1 to 64"):
+        getattr(backbones, cost)(backbones.freeze(small_gpt(), "block1"), size, *batch)

@@ -93,6 +93,22 @@ def test_another_ending_is_refused_with_the_two_that_there_are(tiny, tmp_path, n
     assert not list(tmp_path.iterdir())
 
 
+def test_a_program_reads_lines(small_gpt, tmp_path):
+    model = small_gpt().new_head(3, seed=0)
+    program = torch.export.load(backbones.export(tmp_path / "gpt.pt2", model, 12)).module()
+    tokens = model.encode(["a cat", "a dog ran in the fog", ""], 12)
+    with torch.no_grad():
+        assert torch.allclose(program(tokens), model.eval()(tokens), atol=1e-6)
+        assert torch.allclose(program(tokens[:1]), model(tokens[:1]), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [0, 65, "12"])
+def test_more_tokens_than_it_reads_are_not_exported(small_gpt, tmp_path, size):
+    with pytest.raises(ValueError, match=r"export\(\) got size=.*Give a whole number from 1 to 64"):
+        backbones.export(tmp_path / "new" / "gpt.pt2", small_gpt(), size)
+    assert not any(tmp_path.iterdir())
+
+
 # --- ONNX ---------------------------------------------------------------------------------------------------------
 
 
@@ -135,6 +151,17 @@ def test_an_onnx_file_is_one_file_that_takes_bytes(onnx_files, folder):
     assert photos.shape[1:] == [3, 64, 64]
     assert isinstance(photos.shape[0], str)  # any number
     assert sorted(path.name for path in folder.glob("*.onnx*")) == ["lite.onnx", "resnet50.onnx"]
+
+
+@pytest.mark.slow
+def test_an_onnx_file_that_reads_lines_takes_tokens(small_gpt, tmp_path):
+    import onnxruntime
+
+    model = small_gpt().new_head(3, seed=0)
+    path, tokens = backbones.export(tmp_path / "gpt.onnx", model, 12), model.encode(["a cat", "a dog ran", ""], 12)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (logits,) = session.run(["logits"], {"tokens": tokens.numpy()})
+    torch.testing.assert_close(torch.from_numpy(logits), model.eval()(tokens).detach(), atol=1e-4, rtol=0)
 
 
 # --- packages that are not there ----------------------------------------------------------------------------------

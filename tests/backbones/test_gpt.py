@@ -199,6 +199,23 @@ def test_preprocess_passes_tokens_on_and_refuses_the_rest(model, tokens):
         model.preprocess(tokens[0])
 
 
+NO_TOKENS = {
+    "too many": (torch.ones(2, 65, dtype=torch.int64), "with L from 1 to 64"),
+    "none": (torch.ones(2, 0, dtype=torch.int64), "with L from 1 to 64"),
+    "a row": (torch.ones(5, dtype=torch.int64), "a single line is a batch of one"),
+    "float": (torch.ones(2, 5), "tokens are int64"),
+    "lines": (LINES, r"model\.encode\(lines, size\) makes them"),
+}
+
+
+@pytest.mark.parametrize("call", ["preprocess", "next_tokens"])
+@pytest.mark.parametrize("what", NO_TOKENS)
+def test_what_it_cannot_read_is_refused(model, call, what):
+    wrong, said = NO_TOKENS[what]
+    with pytest.raises((TypeError, ValueError), match=rf"{call}\(\) got .*{said}"):
+        getattr(model, call)(wrong)
+
+
 # --- a staged model -------------------------------------------------------------------------------------------------
 
 

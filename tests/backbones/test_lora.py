@@ -290,6 +290,14 @@ def test_a_seed_that_is_none_is_refused_and_nothing_changes(model):
     assert model.frozen == ["embedding", "block1"]
 
 
+@pytest.mark.parametrize("inside", [3, None, [], (3,), ["attention", None]])
+def test_what_are_no_names_is_refused(model, inside):
+    with pytest.raises(
+        ValueError, match=r"add_lora\(\) got inside=.*names of parts, for example \('attention', 'attn'\)"
+    ):
+        add_lora(model, 2, inside=inside)
+
+
 def test_networks_without_such_layers_are_refused(model):
     with pytest.raises(ValueError, match=r"no linear layer inside attention or attn of course_resnet\. Freeze some"):
         add_lora(course_resnet(2), 4)

@@ -272,7 +272,15 @@ def test_slices_are_stages_too(tiny):
 
 
 @pytest.mark.parametrize(
-    "network", [nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2)), nn.DataParallel(nn.Linear(2, 2)), nn.Identity()]
+    "network",
+    [
+        nn.Linear(2, 2),
+        nn.Sequential(nn.Linear(2, 2)),
+        nn.DataParallel(nn.Linear(2, 2)),
+        nn.Identity(),
+        "resnet18",
+        None,
+    ],
 )
 @pytest.mark.parametrize(
     "use",

@@ -1,4 +1,6 @@
+import numpy as np
 import pytest
+import torch
 
 from transfer_utils.backbones import END, PAD, to_text, to_tokens, vocabulary
 
@@ -64,3 +66,18 @@ def test_what_is_no_line_is_refused(line):
 def test_half_a_character_is_no_text():
     with pytest.raises(TypeError, match="holds half of a character, which is no text. Read its file as UTF-8"):
         to_tokens(["a \ud83d cat"])
+
+
+def test_tokens_may_come_as_a_tensor_or_an_array():
+    (tokens,) = to_tokens(["a cat"])
+    assert to_text(torch.tensor(tokens)) == to_text(np.array(tokens)) == to_text(iter(tokens)) == "a cat"
+
+
+@pytest.mark.parametrize(
+    "tokens", [5, None, "a cat", [2048], [-1], [5.0], [[5, 6]], torch.ones(1, 2, dtype=torch.int64), torch.tensor(5)]
+)
+def test_what_are_no_tokens_of_a_line_is_refused(tokens):
+    with pytest.raises(
+        ValueError, match=r"(?s)to_text\(\) got .*whole numbers from 0 to 2047\. Of a batch: to_text\(tok"
+    ):
+        to_text(tokens)

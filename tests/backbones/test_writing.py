@@ -173,10 +173,19 @@ def test_a_replaced_head_knows_no_words(model, call):
 def test_another_network_is_refused(call):
     with pytest.raises(TypeError, match=r"got course_resnet, which guesses no next token\. Give a GPT"):
         CALLS[call](course_resnet(2))
-    with pytest.raises(TypeError, match="needs a network with named stages"):
+    with pytest.raises(TypeError, match="got Linear, which guesses no next token"):
         CALLS[call](nn.Linear(2, 2))
     with pytest.raises(TypeError, match="got str, which guesses no next token"):
         CALLS[call]("a small")
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("broken", [math.nan, math.inf, 1e30])
+def test_a_network_that_diverged_says_nothing(model, call, broken):
+    with torch.no_grad():
+        model.embedding.token.weight.fill_(broken)
+    with pytest.raises(ValueError, match=r"course_gpt gives NaN or infinite logits: it diverged.*a lower rate"):
+        CALLS[call](model)
 
 
 @pytest.mark.parametrize("call", CALLS)

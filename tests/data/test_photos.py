@@ -142,6 +142,10 @@ def test_missing_photos_are_refused(shipped_copy):
             ("cifar10_photo", "train"),
             "There is no data set 'cifar10_photo'. Did you mean 'cifar10_photos'? Known: cifar10_photos, cifar10.",
         ),
+        (
+            (["cifar10"], "train"),
+            "There is no data set ['cifar10']. Did you mean 'cifar10'? Known: cifar10_photos, cifar10.",
+        ),
         (("mnist", "train"), "There is no data set 'mnist'. Known: cifar10_photos, cifar10."),
         (
             ("cifar10_photos", "validation"),

@@ -109,6 +109,8 @@ def test_what_is_loaded_is_the_callers_own():
 def test_unknown_names_get_a_suggestion():
     with pytest.raises(ValueError, match="topics"):
         data.load_texts("topic")
+    with pytest.raises(ValueError, match=r"There is no text \['topics'\]"):
+        data.load_texts(["topics"])
     with pytest.raises(ValueError, match="valid"):
         data.load_texts("topics", "vaild")
     with pytest.raises(ValueError, match="train"):

@@ -182,11 +182,45 @@ def test_hostile_lines_stay_words(reader, line):
 
 
 def test_a_reader_without_heads_or_lines_is_refused(model, known, heads):
-    with pytest.raises(ValueError, match="got 0 heads .* at least one head"):
-        show.LineReader(model, known, {}, SIZE, EXAMPLES)
-    for examples in ([], "a bird"):
-        with pytest.raises(ValueError, match="a list of at least one line"):
+    for none in (
+        {},
+        None,
+        list(heads.values()),
+        {2: heads[2].linear()},
+        {"two": heads[2]},
+        {2: heads[2], "two": heads[2]},
+    ):
+        with pytest.raises(ValueError, match=r"LineReader\(\) got heads (at|of type) .* at least one head"):
+            show.LineReader(model, known, none, SIZE, EXAMPLES)
+    for examples in ([], "a bird", None, [3], ["a bird", " "]):
+        with pytest.raises(ValueError, match="a list of lines to start with, none of them empty"):
             show.LineReader(model, known, heads, SIZE, examples)
+
+
+def test_a_head_for_other_features_is_refused(model, known):
+    other = training.linear_probe(torch.randn(6, 5), torch.arange(6) % 3)
+    with pytest.raises(
+        ValueError, match=r"a head at 2 labels that reads 5 features, and the network gives 192\. Fit it"
+    ):
+        show.LineReader(model, known, {2: other}, SIZE, EXAMPLES)
+
+
+def test_known_lines_are_a_set_of_lines(model, known, heads):
+    for none in (list(known.texts), None, data.load(split="valid")[:4]):
+        with pytest.raises(TypeError, match="it needs a labelled set of them: TextSet"):
+            show.LineReader(model, none, heads, SIZE, EXAMPLES)
+
+
+def test_a_wrapped_network_is_asked_as_it_is_itself(model, known, heads, reader):
+    wrapped = show.LineReader(torch.nn.DataParallel(model), known, heads, SIZE, EXAMPLES)
+    assert ask(wrapped, "bread made of wheat") == ask(reader, "bread made of wheat")
+
+
+def test_a_line_that_is_all_that_is_known_has_no_neighbours(model, known, heads):
+    reader = show.LineReader(model, known[[0]], heads, SIZE, [known.texts[0]])
+    assert reader.frame["neighbours"] == []
+    assert reader.still()["text/html"]
+    assert len(ask(reader, "bread")["neighbours"]) == 1
 
 
 def test_a_head_for_other_topics_is_refused(model, known, heads):

@@ -103,9 +103,9 @@ def test_what_is_told_follows_the_margin(margin, low, high, said):
     assert Interval((low + high) / 2, low, high, 5).told(margin) == said
 
 
-@pytest.mark.parametrize("margin", [0, -0.02, float("nan")])
+@pytest.mark.parametrize("margin", [0, -0.02, float("nan"), "0.02", None])
 def test_told_needs_a_margin(margin):
-    with pytest.raises(ValueError, match=rf"told\(\) got margin={margin}; it is the largest .* and above 0"):
+    with pytest.raises(ValueError, match=rf"told\(\) got margin={margin!r}; it is the largest .* and above 0"):
         Interval(0.0, -0.1, 0.1, 5).told(margin)
 
 

@@ -106,8 +106,9 @@ def test_mirrored_lines_are_refused_before_the_first_step(model, texts):
 
 @pytest.mark.parametrize("size", [0, 65, 2.5, True])
 def test_a_length_that_it_cannot_read_is_refused(model, texts, size):
-    with pytest.raises(ValueError, match=f"got size={size}"):
-        training.extract(model, texts, size)
+    for call in (training.extract, training.by_stage, training.predict, training.accuracy, training.fit):
+        with pytest.raises(ValueError, match=f"got size={size}; it is the tokens of a line.* from 1 to 64"):
+            call(model, texts, size=size)
 
 
 def test_what_is_said_about_lines_speaks_of_lines(model, texts):

@@ -165,11 +165,24 @@ def test_draws_of_others_are_untouched(model, tokens):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_gradients_also_where_the_caller_has_none(model, tokens):
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_gradients_also_where_the_caller_has_none(model, tokens, off):
     again = copy.deepcopy(model)
-    with torch.no_grad():
+    with off():
         found = losses(read(model, tokens, Reading(steps=3, batch=2)))
     assert found == losses(read(again, tokens, Reading(steps=3, batch=2)))
+
+
+@pytest.mark.parametrize("prepare", [lambda model: model, lambda model: add_lora(model, 2, seed=0)])
+def test_gradients_that_somebody_left_behind_change_nothing(model, tokens, prepare):
+    """An interrupt leaves some between the backward pass and the step, and so does a cell of one's own."""
+    again = copy.deepcopy(model)
+    again.next_tokens(tokens[None, :9]).square().sum().backward()
+    model, again = prepare(model), prepare(again)
+    assert losses(read(again, tokens, Reading(steps=3, batch=2))) == losses(
+        read(model, tokens, Reading(steps=3, batch=2))
+    )
+    assert drift(model.state_dict(), again) == {}
 
 
 def test_head_and_embedding_learn_as_one(model, tokens):
@@ -234,10 +247,55 @@ def test_what_are_no_tokens_is_refused(model, tokens):
 
 
 def test_another_network_is_refused(model, tokens):
-    with pytest.raises(TypeError, match=r"read\(\) got a StagedModel, which guesses no next token"):
-        read(course_resnet(2), tokens, QUICK)
+    for call in (lambda model: read(model, tokens, QUICK), lambda model: surprise(model, tokens)):
+        with pytest.raises(TypeError, match=r"\(\) got course_resnet, which guesses no next token\. Give a GPT"):
+            call(course_resnet(2))
+        with pytest.raises(TypeError, match=r"\(\) got str, which guesses no next token"):
+            call("course_gpt")
     with pytest.raises(ValueError, match="was replaced by one with 10 outputs"):
         next(read(model.new_head(10), tokens, QUICK))
+
+
+@pytest.mark.parametrize("wrong", [-5, 0, 2048])
+def test_tokens_that_it_does_not_know_are_refused(model, tokens, wrong):
+    tokens[9] = wrong
+    for call in (lambda: read(model, tokens, QUICK), lambda: surprise(model, tokens)):
+        with pytest.raises(
+            ValueError, match=rf"\(\) got tokens from .*{wrong}.*; course_gpt knows those from 1 to 2047"
+        ):
+            call()
+
+
+@pytest.mark.parametrize("how", [3, None, training.Recipe(2)])
+def test_another_recipe_is_refused_before_the_first_step(model, tokens, how):
+    with pytest.raises(TypeError, match=rf"read\(\) got a recipe of type {type(how).__name__}; give a Reading"):
+        read(model, tokens, how)
+
+
+@pytest.mark.parametrize("done", [-1, 1.5, "3", True, None])
+def test_what_is_no_number_of_steps_is_refused(model, tokens, done):
+    with pytest.raises(ValueError, match=r"read\(\) got done=.*a whole number of at least 0"):
+        read(model, tokens, QUICK, done=done)
+
+
+def test_an_optimiser_of_other_weights_is_refused(model, tokens):
+    with pytest.raises(ValueError, match=r"does not have all weights of course_gpt.*reader\(model, how\)"):
+        read(model, tokens, QUICK, reader(copy.deepcopy(model), QUICK))
+    optimiser = reader(model, QUICK)
+    with pytest.raises(ValueError, match=r"after freeze\(\) or add_lora\(\)"):
+        read(add_lora(model, 2), tokens, QUICK, optimiser)
+
+
+def test_where_nothing_trains_nothing_is_read(model, tokens):
+    """Its head shares its weights with the frozen embedding."""
+    with pytest.raises(ValueError, match="Every stage is frozen, so nothing can train"):
+        read(freeze(model, "pool"), tokens, QUICK)
+
+
+def test_a_wrapped_network_reads_as_it_does_itself(model, tokens):
+    again = copy.deepcopy(model)
+    assert losses(read(nn.DataParallel(again), tokens, QUICK)) == losses(read(model, tokens, QUICK))
+    assert surprise(nn.DataParallel(again), tokens) == surprise(model, tokens)
 
 
 @pytest.mark.parametrize(

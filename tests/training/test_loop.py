@@ -50,6 +50,17 @@ def test_other_seed_other_weights(tiny, pairs):
     assert drift(state(models[0]), models[1])
 
 
+@pytest.mark.parametrize("through", [None, "stem"])
+def test_gradients_that_somebody_left_behind_change_nothing(tiny, pairs, through):
+    """An interrupt leaves some between the backward pass and the step, and so does a cell of one's own."""
+    models = [tiny(), tiny()]
+    models[1].eval()(torch.ones(2, 3, 8, 8)).square().sum().backward()
+    models[1].train()
+    for model in models:
+        fit(freeze(model, through), pairs[0], None, 32, QUICK, progress=False)
+    assert drift(state(models[0]), models[1]) == {}
+
+
 def test_augmentation_is_drawn_from_the_seed_and_can_be_left_out(tiny, pairs):
     models = [tiny(), tiny()]
     for model, augmented in zip(models, (True, False), strict=True):

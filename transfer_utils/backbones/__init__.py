@@ -26,8 +26,9 @@ from transfer_utils.backbones.freezing import (
     freeze,
     hold_statistics,
     parameter_groups,
+    refuse_untrainable,
 )
-from transfer_utils.backbones.gpt import GPT, LONGEST, course_gpt
+from transfer_utils.backbones.gpt import GPT, LONGEST, course_gpt, speaker
 from transfer_utils.backbones.in_use import keeping_modes, refuse_while_training, restoring_modes, taking_turns, watch
 from transfer_utils.backbones.lora import add_lora, merge_lora
 from transfer_utils.backbones.networks import course_resnet, load_backbone
@@ -65,11 +66,13 @@ __all__ = [
     "optimiser_bytes",
     "parameter_groups",
     "prefix_flops",
+    "refuse_untrainable",
     "refuse_while_training",
     "restoring_modes",
     "save_checkpoint",
     "shipped",
     "shipped_card",
+    "speaker",
     "step_flops",
     "step_seconds",
     "taking_turns",

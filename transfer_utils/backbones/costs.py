@@ -9,9 +9,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-from transfer_utils.backbones.freezing import count_parameters, freeze
+from transfer_utils.backbones.freezing import count_parameters, freeze, refuse_untrainable
 from transfer_utils.backbones.stages import StagedModel, unwrapped
-from transfer_utils.machine import autocast, best_device, channels_last, check_size, is_whole
+from transfer_utils.machine import autocast, best_device, channels_last, is_whole
 
 with_gradients = torch.inference_mode(False)  # also where the caller switched them off, by no_grad for example
 
@@ -57,8 +57,9 @@ def step_flops(model: nn.Module, size: int, batch: int) -> int:
 
 def prefix_flops(model: nn.Module, size: int) -> int:
     """Floating-point operations of the frozen stages for one photo: 0 where nothing is frozen."""
-    check_size("prefix_flops()", size)
-    copied = copy.deepcopy(unwrapped(model)).to(best_device()).eval()
+    staged = unwrapped(model)
+    staged.check_size("prefix_flops()", size)
+    copied = copy.deepcopy(staged).to(best_device()).eval()
     prefix, _ = copied.parts()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         prefix(_input(copied, size, 1))
@@ -124,13 +125,18 @@ def by_depth(model: StagedModel, depths: Iterable[str | None], size: int, batch:
 def _step_parts(model: nn.Module, size: int, batch: int) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
     """A copy of what trains, and a made-up batch as it arrives there: the model itself stays as it is.
 
-    ValueError for a size or a batch that is no whole number of at least 1.
+    ValueError for a size that the network cannot take, for a batch that is no whole number of at least 1, and where
+    nothing trains.
     """
-    check_size("A training step", size)
+    staged = unwrapped(model)
+    staged.check_size("A training step", size)
     if not is_whole(batch, 1):
-        raise ValueError(f"A training step got batch={batch!r}; it is how many photos, a whole number of at least 1.")
+        raise ValueError(
+            f"A training step got batch={batch!r}; it is how many photos or lines, a whole number of at least 1."
+        )
+    refuse_untrainable(staged)
     device = best_device()
-    copied = copy.deepcopy(unwrapped(model)).to(device).train()
+    copied = copy.deepcopy(staged).to(device).train()
     prefix, rest = copied.parts()
     with torch.no_grad():
         x = prefix(_input(copied, size, batch))

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from transfer_utils.backbones.stages import StagedModel, unwrapped
-from transfer_utils.machine import check_size
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
@@ -31,12 +30,12 @@ def export(path: str | Path, model: nn.Module, size: int) -> Path:
     A network that reads lines takes tokens of model.encode(lines, size) instead.
 
     path: ends in .pt2, a program for torch.export.load, or in .onnx, which runs without torch and takes `photos`, uint8
-    (N, 3, size, size). ValueError for another ending, and for a size that is no whole number of at least 1; TypeError
-    as in freeze; ImportError names the packages that ONNX lacks. Sources: https://docs.pytorch.org/docs/stable/export.html
-    and https://docs.pytorch.org/docs/stable/onnx.html
+    (N, 3, size, size), or `tokens`. ValueError for another ending, and for a size that the network cannot take;
+    TypeError as in freeze; ImportError names the packages that ONNX lacks. Sources:
+    https://docs.pytorch.org/docs/stable/export.html and https://docs.pytorch.org/docs/stable/onnx.html
     """
     path, staged = Path(path), unwrapped(model)
-    check_size("export()", size)
+    staged.check_size("export()", size)
     if path.suffix not in (".pt2", ".onnx"):
         raise ValueError(f"export() got {path.name!r}; the name must end in .pt2 or .onnx.")
     if path.suffix == ".onnx":
@@ -46,16 +45,16 @@ def export(path: str | Path, model: nn.Module, size: int) -> Path:
     if path.suffix == ".pt2":
         torch.export.save(torch.export.export(network, example, dynamic_shapes=shapes), path)
     else:
-        _write_onnx(path, network, example, shapes)
+        _write_onnx(path, network, example, shapes, staged.takes)
     return path
 
 
-def _write_onnx(path: Path, network: nn.Module, example: tuple[Tensor], shapes: tuple[dict]) -> None:
+def _write_onnx(path: Path, network: nn.Module, example: tuple[Tensor], shapes: tuple[dict], takes: str) -> None:
     torch.onnx.export(
         network,
         example,
         path,
-        input_names=["photos"],
+        input_names=[takes],
         output_names=["logits"],
         dynamic_shapes=shapes,
         dynamo=True,
@@ -77,4 +76,4 @@ def _parts(model: StagedModel, size: int) -> tuple[nn.Module, tuple[Tensor], tup
     """A copy of the network in eval mode on the CPU, an example input, and which of its dimensions may vary."""
     network = _WithPreprocessing(copy.deepcopy(model)).cpu().eval()
     # Two rows: an example of one would be taken for a fixed size of one.
-    return network, (model.example(2, size),), ({0: torch.export.Dim("photos")},)
+    return network, (model.example(2, size),), ({0: torch.export.Dim(model.takes)},)

@@ -77,6 +77,15 @@ def parameter_groups(model: nn.Module, rate: float, head_ratio: float = 1.0) -> 
     return [group for group in groups if group["params"]]
 
 
+def refuse_untrainable(model: nn.Module) -> None:
+    """ValueError where nothing is left to train, as when the head shares its weights with a frozen stage."""
+    if not count_parameters(model, trainable=True):
+        raise ValueError(
+            "Every stage is frozen, so nothing can train. Freeze through an earlier stage, or give the model a "
+            "new_head()."
+        )
+
+
 def count_parameters(model: nn.Module, trainable: bool = False) -> int:
     """The number of parameters, or of those that train."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable)

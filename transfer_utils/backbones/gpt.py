@@ -5,12 +5,14 @@ After GPT-2 (Radford et al. 2019) and nanoGPT (https://github.com/karpathy/nanoG
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from transfer_utils.backbones.text_models import Mean, TextModel, check_length, padded, real
+from transfer_utils.backbones.stages import plain
+from transfer_utils.backbones.text_models import Mean, TextModel, padded, real
 from transfer_utils.backbones.vocabulary import END, PAD, to_tokens, vocabulary
 from transfer_utils.machine import Seed, draws_from, generator
 
@@ -74,6 +76,7 @@ class Norm(nn.LayerNorm):
 class GPT(TextModel):
     """Stages embedding, block1 to block4, norm, pool, head. Its first head knows the tokens, see next_tokens."""
 
+    longest = LONGEST
     embedding: Embedding
     head: nn.Linear
 
@@ -82,20 +85,30 @@ class GPT(TextModel):
 
         ValueError for a size that is no whole number from 1 to 64, TypeError for what are no lines.
         """
-        check_length(self.name, size, LONGEST)
+        self.check_size(self.name, size)
         return padded([[END, *tokens] for tokens in to_tokens(lines)], size)
 
     def next_tokens(self, tokens: Tensor) -> Tensor:
         """Logits of the token after each of the tokens (N, L): (N, L, tokens of the vocabulary).
 
-        ValueError once new_head() replaced the head that knows the tokens.
+        ValueError once new_head() replaced the head that knows the tokens; errors as in preprocess.
         """
+        self.check_rows("next_tokens()", tokens)
         if self.head.weight is not self.embedding.token.weight:
             raise ValueError(
                 f"The head of {self.name} was replaced by one with {self.head.out_features} outputs, which are no "
                 "tokens. Keep a copy before new_head(): copy.deepcopy(model)."
             )
         return self.head(self[: self.position("pool")](tokens))
+
+
+def speaker(call: str, model: Any) -> GPT:
+    """The GPT inside what torch puts around it. TypeError for what is none. call: who asks, for the message."""
+    inner = plain(model)
+    if not isinstance(inner, GPT):
+        name = getattr(inner, "name", type(inner).__name__)
+        raise TypeError(f"{call} got {name}, which guesses no next token. Give a GPT, for example course_gpt().")
+    return inner
 
 
 def course_gpt(seed: Seed = None) -> GPT:

@@ -97,7 +97,9 @@ def _added(model: StagedModel) -> dict[str, LoRA]:
 
 def _linear_layers(model: StagedModel, inside: Iterable[str]) -> dict[str, nn.Linear]:
     """The plain linear layers below the head that lie inside such parts, by path. ValueError where there are none."""
-    names = [inside] if isinstance(inside, str) else list(inside)
+    names = [inside] if isinstance(inside, str) else list(inside) if isinstance(inside, Iterable) else []
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"add_lora() got inside={inside!r}; it is names of parts, for example {ATTENTION}.")
     if _added(model):
         raise ValueError(f"add_lora() got {model.name}, which has LoRA already. Call merge_lora(model) first.")
     # Not subclasses: nn.MultiheadAttention reads the weights of its own kind, and would pass LoRA by.

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from transfer_utils.backbones.text_models import Mean, TextModel, check_length, padded, real
+from transfer_utils.backbones.text_models import Mean, TextModel, padded, real
 from transfer_utils.backbones.vocabulary import PAD, checked
 
 START, STOP = 101, 102  # [CLS] and [SEP] in its vocabulary, the marks around a line
@@ -49,12 +49,14 @@ class Block(nn.Module):
 class MiniLM(TextModel):
     """Stages embedding, block1 to block6, pool, head. It was trained for no classes: its first head is a random one."""
 
+    longest = LONGEST
+
     def encode(self, lines: Sequence[str], size: int) -> Tensor:
         """Lines as its own tokens, int64 (N, size), between two marks: longer ones are cut, shorter ones padded.
 
         ValueError for a size that is no whole number from 1 to 256, TypeError for what are no lines.
         """
-        check_length(self.name, size, LONGEST)
+        self.check_size(self.name, size)
         found = _tokenizer().encode_batch(checked(lines), add_special_tokens=False)
         return padded([[START, *line.ids[: max(size - 2, 0)], STOP] for line in found], size)
 

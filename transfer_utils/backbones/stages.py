@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterable
 from itertools import takewhile
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from transfer_utils.backbones.held import eval_held, is_held
 from transfer_utils.backbones.in_use import refuse_while_training
-from transfer_utils.machine import Seed, check_photos, draws_from, generator, is_whole, unknown
+from transfer_utils.machine import Seed, check_photos, check_size, draws_from, generator, is_whole, unknown
 
 
 class Stages(nn.Sequential):
@@ -39,6 +39,7 @@ class StagedModel(Stages):
     head: nn.Linear
     mean: Tensor
     std: Tensor
+    takes: ClassVar[str] = "photos"  # what preprocess() gets
 
     def __init__(self, stages: "OrderedDict[str, nn.Module]", mean: Iterable[float], std: Iterable[float], name: str):
         if not stages or next(reversed(stages)) != "head" or not isinstance(stages["head"], nn.Linear):
@@ -81,8 +82,16 @@ class StagedModel(Stages):
 
         TypeError or ValueError for what are no such photos: pixels that were scaled already would be scaled twice.
         """
-        check_photos("preprocess()", photos)
+        self.check_rows("preprocess()", photos)
         return (photos.float() / 255 - self.mean) / self.std
+
+    def check_rows(self, call: str, rows: Any) -> None:
+        """Refuse what `preprocess` cannot take, with TypeError or ValueError. call: who asks, for the message."""
+        check_photos(call, rows)
+
+    def check_size(self, call: str, size: Any) -> None:
+        """ValueError for a size that this network cannot take, in pixels or tokens. call: who asks."""
+        check_size(call, size)
 
     def example(self, count: int, size: int) -> Tensor:
         """Made-up input for `preprocess`: black photos, uint8 (count, 3, size, size)."""
@@ -150,7 +159,9 @@ def plain(model: nn.Module) -> nn.Module:
     while True:
         if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel | AveragedModel):
             model = model.module
-        elif "_orig_mod" in model._modules:  # torch.compile's class, whose module takes seconds to import
+        elif "_orig_mod" in getattr(
+            model, "_modules", ()
+        ):  # torch.compile's class, whose module takes seconds to import
             model = model.get_submodule("_orig_mod")
         else:
             return model

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,9 @@ class TextModel(StagedModel):
     A stage gives (N, L, D), with zeros where a line has ended; the one called pool gives one vector a line, (N, D).
     """
 
+    takes: ClassVar[str] = "tokens"
+    longest: ClassVar[int]  # tokens that it reads at once
+
     def __init__(self, stages: "OrderedDict[str, nn.Module]", name: str):
         super().__init__(stages, mean=(), std=(), name=name)
 
@@ -29,9 +33,21 @@ class TextModel(StagedModel):
         return torch.ones(count, size, dtype=torch.int64)
 
     def preprocess(self, tokens: Tensor) -> Tensor:
-        """The tokens as they are. TypeError or ValueError for what are no tokens, int64 (N, L)."""
-        check_tokens("preprocess()", tokens)
+        """The tokens as they are. TypeError or ValueError for what are no tokens, int64 (N, L), L at most `longest`."""
+        self.check_rows("preprocess()", tokens)
         return tokens
+
+    def check_rows(self, call: str, rows: Any) -> None:
+        """As in StagedModel, for tokens."""
+        check_tokens(call, rows, self.longest)
+
+    def check_size(self, call: str, size: Any) -> None:
+        """As in StagedModel, for the tokens of a line."""
+        if not is_whole(size, 1) or size > self.longest:
+            raise ValueError(
+                f"{call} got size={size!r}; it is the tokens of a line that are read. "
+                f"Give a whole number from 1 to {self.longest}."
+            )
 
 
 def real(x: Tensor) -> Tensor:
@@ -52,12 +68,3 @@ def padded(lines: Sequence[Sequence[int]], size: int) -> Tensor:
     for row, line in zip(tokens, lines, strict=True):
         row[: len(line)] = torch.tensor(line[:size])
     return tokens
-
-
-def check_length(name: str, size: object, longest: int) -> None:
-    """ValueError unless size is a number of tokens that this network can read at once."""
-    if not is_whole(size, 1) or size > longest:
-        raise ValueError(
-            f"{name} got size={size!r}; it is the tokens of a line that are read. "
-            f"Give a whole number from 1 to {longest}."
-        )

@@ -1,12 +1,14 @@
 """The course's own tokens: byte pairs, so that any text becomes tokens and comes back unchanged."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
 from tokenizers import Tokenizer
+from torch import Tensor
 
 from transfer_utils import machine
+from transfer_utils.machine import is_whole
 
 PAD, END = 0, 1  # no token, and the mark between two lines
 
@@ -24,9 +26,17 @@ def to_tokens(lines: Iterable[str]) -> list[list[int]]:
     return [encoding.ids for encoding in vocabulary().encode_batch(checked(lines))]
 
 
-def to_text(tokens: Sequence[int]) -> str:
-    """The text that tokens stand for; marks stand for nothing."""
-    return vocabulary().decode(list(tokens))
+def to_text(tokens: Iterable[int] | Tensor) -> str:
+    """The text that the tokens of one line stand for; marks stand for nothing. ValueError for what are no tokens."""
+    every: Any = tokens.tolist() if isinstance(tokens, Tensor) else tokens
+    every, known = list(every) if isinstance(every, Iterable) else every, vocabulary().get_vocab_size()
+    odd = [token for token in every if not is_whole(token, 0) or token >= known] if isinstance(every, list) else [every]
+    if odd:
+        raise ValueError(
+            f"to_text() got {odd[0]!r} as a token; it needs those of one line, whole numbers from 0 to {known - 1}. Of "
+            "a batch: to_text(tokens[0])."
+        )
+    return vocabulary().decode(every)
 
 
 def checked(lines: Any) -> list[str]:

@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from transfer_utils.backbones.gpt import GPT, LONGEST
+from transfer_utils.backbones.gpt import GPT, LONGEST, speaker
 from transfer_utils.backbones.in_use import keeping_modes
-from transfer_utils.backbones.stages import unwrapped
 from transfer_utils.backbones.vocabulary import END, PAD, to_text, to_tokens, vocabulary
 from transfer_utils.machine import Seed, generator, is_whole
 
@@ -25,7 +24,7 @@ def next_words(model: nn.Module, line: str, count: int = 10) -> dict[str, float]
     word. Of a longer line the last 64 tokens count. ValueError for a count that is no whole number from 1 to 50; else
     as in write.
     """
-    gpt, before = _speaker("next_words()", model), [END, *to_tokens([line])[0]]
+    gpt, before = speaker("next_words()", model), [END, *to_tokens([line])[0]]
     if not is_whole(count, 1) or count > MOST_WORDS:
         raise ValueError(f"next_words() got count={count!r}; it must be a whole number from 1 to {MOST_WORDS}.")
     begun: list[tuple[list[int], float]] = [([], 1.0)]
@@ -66,9 +65,10 @@ def write(model: nn.Module, line: str = "", temperature: float = 0.7, seed: Seed
     """The line, written on until the model ends it, or it has 63 tokens; a longer line comes back as it is.
 
     temperature: below 1 for likelier words, above for stranger ones. ValueError for one that is not from 0.01 to 100,
-    and for a model whose head new_head() replaced; TypeError for another network, and for a line that is no text.
+    for a model whose head new_head() replaced, and for one that diverged; TypeError for another network, and for a
+    line that is no text.
     """
-    gpt, tokens = _speaker("write()", model), [END, *to_tokens([line])[0]]
+    gpt, tokens = speaker("write()", model), [END, *to_tokens([line])[0]]
     _check_temperature(temperature)
     draws = generator(seed)
     while len(tokens) <= MOST_WRITTEN:
@@ -78,15 +78,6 @@ def write(model: nn.Module, line: str = "", temperature: float = 0.7, seed: Seed
             break
         tokens.append(token)
     return to_text(tokens[1:])
-
-
-def _speaker(call: str, model: Any) -> GPT:
-    """The GPT inside what torch puts around it. TypeError for what is none."""
-    inner = unwrapped(model) if isinstance(model, nn.Module) else model
-    if not isinstance(inner, GPT):
-        name = getattr(inner, "name", type(inner).__name__)
-        raise TypeError(f"{call} got {name}, which guesses no next token. Give a GPT, for example course_gpt().")
-    return inner
 
 
 def _check_temperature(temperature: Any) -> None:
@@ -99,11 +90,14 @@ def _check_temperature(temperature: Any) -> None:
 
 def _chances(model: GPT, lines: list[list[int]], temperature: float = 1.0) -> Tensor:
     """The probability of each token after lines of the same length, (lines, tokens), of which the last 64 tokens count;
-    padding is never next."""
-    seen = torch.tensor([tokens[-LONGEST:] for tokens in lines], device=model.head.weight.device)
+    padding is never next. ValueError for a network that diverged."""
     with keeping_modes(model), torch.no_grad():
         model.eval()
+        # In here, since another thread may have moved the model while we waited for it.
+        seen = torch.tensor([tokens[-LONGEST:] for tokens in lines], device=model.head.weight.device)
         logits = model.next_tokens(seen)[:, -1].float().cpu()
+    if not logits.isfinite().all():
+        raise ValueError(f"{model.name} gives NaN or infinite logits: it diverged. Train it again at a lower rate.")
     logits[:, PAD] = -torch.inf
     return (logits / temperature).softmax(1)
 

@@ -46,7 +46,7 @@ def load(name: str = "cifar10_photos", split: str = "train") -> ImageSet:
     cifar10: all 60,000 photos, downloaded once (170 MB); 4,700, 300 and 1,000 per class.
     Source: Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html
     """
-    if name not in _LOADERS:
+    if name not in list(_LOADERS):  # a dict would not look for what it cannot hold
         raise unknown("data set", name, _LOADERS)
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)

@@ -77,7 +77,7 @@ def load_texts(name: str = "topics", split: str = "train") -> TextSet:
     film_reviews, product_reviews: rated sentences, bad and good; fetched once, see load_reviews, which may fail with
     RuntimeError.
     """
-    if name not in _LOADERS:
+    if name not in list(_LOADERS):  # a dict would not look for what it cannot hold
         raise unknown("text", name, _LOADERS)
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)

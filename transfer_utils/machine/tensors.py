@@ -26,14 +26,14 @@ def check_photos(call: str, images: Any) -> None:
         raise ValueError(f"{call} got images of shape {tuple(images.shape)}; {PIXELS}. {_in_layout(images)}")
 
 
-def check_tokens(call: str, tokens: Any) -> None:
-    """Refuse what are no tokens, int64 (N, L). Errors as in check_photos."""
+def check_tokens(call: str, tokens: Any, longest: int) -> None:
+    """Refuse what are no tokens, int64 (N, L), with L from 1 to `longest`. Errors as in check_photos."""
     if not isinstance(tokens, Tensor):
         raise TypeError(f"{call} got tokens of type {type(tokens).__name__}; model.encode(lines, size) makes them.")
-    if tokens.dtype != torch.int64 or tokens.ndim != 2 or not tokens.shape[1]:
+    if tokens.dtype != torch.int64 or tokens.ndim != 2 or not 1 <= tokens.shape[1] <= longest:
         raise ValueError(
-            f"{call} got {_digits(tokens)} tokens of shape {tuple(tokens.shape)}; tokens are int64 (N, L). "
-            "model.encode(lines, size) makes them; a single line is a batch of one: [line]."
+            f"{call} got {_digits(tokens)} tokens of shape {tuple(tokens.shape)}; tokens are int64 (N, L), with L from "
+            f"1 to {longest}. model.encode(lines, size) makes them; a single line is a batch of one: [line]."
         )
 
 

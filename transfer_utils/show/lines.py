@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from transfer_utils import training
-from transfer_utils.backbones import PAD, TextModel
+from transfer_utils.backbones import PAD, TextModel, unwrapped
 from transfer_utils.data import TextSet
+from transfer_utils.machine import is_whole
 from transfer_utils.show import figures
 from transfer_utils.show.widgets import Frame, PageWidget, page_script
 from transfer_utils.training import Probe
@@ -39,12 +40,14 @@ class LineReader(PageWidget):
         """known: the labelled lines to find neighbours in. heads: labels per topic to a probe on training.extract's
         features. size: tokens of a line that are read. lines: examples; the first is answered at once.
 
-        ValueError without heads or lines, and for a head of other topics; otherwise errors as in training.extract.
+        ValueError without heads or lines, and for a head of other topics or features; otherwise errors as in
+        training.extract.
         """
-        _check(known, heads, lines)
-        self.model, self.known, self.size = model, known, size
-        self.heads = {labels: heads[labels].linear().requires_grad_(False) for labels in sorted(heads)}
         self._bank = training.extract(model, known, size)
+        _check(known, heads, lines, self._bank.shape[1])
+        self.model: Any = unwrapped(model)
+        self.known, self.size = known, size
+        self.heads = {labels: heads[labels].linear().requires_grad_(False) for labels in sorted(heads)}
         super().__init__(
             title="Ask about a line",
             controls=[{"label": "labels per topic", "options": list(map(str, self.heads))}],
@@ -90,6 +93,8 @@ class LineReader(PageWidget):
     def _nearest(self, line: str, found: Tensor) -> list[int]:
         """The positions of the most alike known lines, without those that are this very line."""
         others = torch.tensor([i for i, text in enumerate(self.known.texts) if text != line], dtype=torch.int64)
+        if not len(others):
+            return []
         bank = torch.cat([self._bank[others], found])
         near = training.nearest(bank, [len(others)], min(NEIGHBOURS, len(others)))
         return others[near[0]].tolist()
@@ -145,16 +150,37 @@ class LineReader(PageWidget):
         axes.set_axis_off()
 
 
-def _check(known: TextSet, heads: Mapping[int, Probe], lines: Sequence[Any]) -> None:
-    if not heads or not lines or isinstance(lines, str):
+def _check(known: TextSet, heads: Any, lines: Any, width: int) -> None:
+    """Refuse heads and lines that cannot be asked. width: of the features that heads read. ValueError."""
+    if not _are_heads(heads) or not _are_lines(lines):
+        told = (
+            f"heads at {list(heads)} labels" if isinstance(heads, Mapping) else f"heads of type {type(heads).__name__}"
+        )
         raise ValueError(
-            f"LineReader() got {len(heads)} heads and the lines {lines!r}; it needs at least one head, "
-            "{labels per topic: probe}, and a list of at least one line to start with."
+            f"LineReader() got {told} and the lines {lines!r}; it needs at least one head, "
+            "{labels per topic: probe}, as linear_probe() gives them, and a list of lines to start with, none of them "
+            "empty."
         )
     topics = len(known.classes)
     for labels, probe in heads.items():
-        if probe.weight.shape[1] != topics:
+        reads, tells = probe.weight.shape
+        if tells != topics:
             raise ValueError(
-                f"LineReader() got a head for {probe.weight.shape[1]} topics at {labels} labels, and the known lines "
+                f"LineReader() got a head for {tells} topics at {labels} labels, and the known lines "
                 f"have {topics}: {', '.join(known.classes)}. Fit it on lines of all of them, in this order."
             )
+        if reads != width:
+            raise ValueError(
+                f"LineReader() got a head at {labels} labels that reads {reads} features, and the network gives "
+                f"{width}. Fit it on extract(model, lines, size) of this very model."
+            )
+
+
+def _are_heads(heads: Any) -> bool:
+    known = isinstance(heads, Mapping) and all(is_whole(labels, 1) for labels in heads)
+    return known and bool(heads) and all(isinstance(probe, Probe) for probe in heads.values())
+
+
+def _are_lines(lines: Any) -> bool:
+    known = isinstance(lines, Sequence) and not isinstance(lines, str)
+    return known and bool(lines) and all(isinstance(line, str) and line.strip() for line in lines)

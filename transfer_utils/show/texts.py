@@ -10,6 +10,7 @@ from IPython.display import HTML
 from matplotlib.figure import Figure
 
 from transfer_utils import stats
+from transfer_utils.machine import is_whole
 from transfer_utils.show.figures import COLOURS, picture, plain
 
 STAR: dict[str, Any] = {"marker": "*", "ms": 15, "color": "black", "mfc": "#F0E442", "ls": ""}
@@ -56,7 +57,7 @@ def pretraining_run(looks: Sequence[dict[str, Any]], beginning: int = 0) -> HTML
     not, and for no looks.
     """
     count = min((len(look["written"]) for look in looks), default=0)
-    if beginning not in range(count):
+    if not is_whole(beginning, 0) or beginning >= count:
         raise ValueError(
             f"pretraining_run() got beginning={beginning!r} and {len(looks)} looks with {count} lines each; it is a "
             "whole number from 0 to one less than these lines. The looks are those of a checkpoint's card: "
@@ -98,6 +99,7 @@ def forest(
     differences of a name, and as in told.
     """
     intervals = {name: stats.mean_interval(values) for name, values in rows.items()}
+    told = {name: found.told(margin) for name, found in intervals.items()}
     figure = Figure((7, 0.55 * len(rows) + 1.4))
     axes = figure.subplots()
     axes.axvspan(-margin, margin, color="#EEEEEE", lw=0, zorder=0)
@@ -110,13 +112,13 @@ def forest(
         axes.errorbar(found.mean, -i, xerr=bars, fmt="s", color="black", capsize=4, ms=6, zorder=3)
         if mine and name in mine:
             axes.plot(mine[name], -i, **STAR, zorder=4)
-        axes.text(1.02, -i, found.told(margin), transform=axes.get_yaxis_transform(), va="center", fontsize=10)
+        axes.text(1.02, -i, told[name], transform=axes.get_yaxis_transform(), va="center", fontsize=10)
     axes.set_yticks([-i for i in range(len(rows))], list(map(plain, rows)))
     axes.set(xlabel=f"{xlabel}, in points\n{_legend(margin, mine)}", ylim=(-len(rows) + 0.4, 0.6))
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_formatter(lambda value, _: f"{round(100 * value, 6):+g}" if abs(value) > 1e-9 else "0")
     axes.spines[["top", "right", "left"]].set_visible(False)
-    return picture(figure, _in_words(intervals, xlabel, mine or {}, margin))
+    return picture(figure, _in_words(intervals, told, xlabel, mine or {}))
 
 
 def _legend(margin: float, mine: dict[str, float] | None) -> str:
@@ -124,10 +126,10 @@ def _legend(margin: float, mine: dict[str, float] | None) -> str:
     return f"dot: one draw, square: mean with 95 % interval, grey: within {100 * margin:g} of zero{star}"
 
 
-def _in_words(intervals: dict[str, stats.Interval], xlabel: str, mine: dict[str, float], margin: float) -> str:
+def _in_words(intervals: dict[str, stats.Interval], told: dict[str, str], xlabel: str, mine: dict[str, float]) -> str:
     words = []
     for name, found in intervals.items():
         own = f", our own run {100 * mine[name]:+.1f}" if name in mine else ""
         span = f"{100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
-        words.append(f"{name}: {span} over {found.n} draws{own}: {found.told(margin)}")
+        words.append(f"{name}: {span} over {found.n} draws{own}: {told[name]}")
     return f"{xlabel} in points, means with 95 % intervals. {'. '.join(words)}."

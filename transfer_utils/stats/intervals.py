@@ -1,6 +1,7 @@
 """Means with intervals: every plus-or-minus in the course comes from here."""
 
 import math
+import numbers
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -44,9 +45,9 @@ class Interval:
 
         margin: the largest difference that does not matter, 0.02 for 2 points. ValueError unless it is above 0.
         """
-        if not margin > 0:
+        if not isinstance(margin, numbers.Real) or not margin > 0:
             raise ValueError(
-                f"told() got margin={margin}; it is the largest difference that does not matter, and above 0: 0.02."
+                f"told() got margin={margin!r}; it is the largest difference that does not matter, and above 0: 0.02."
             )
         if -margin <= self.low and self.high <= margin:
             return f"the same within {_points(100 * margin)}"

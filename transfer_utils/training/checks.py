@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from transfer_utils.backbones import StagedModel
+from transfer_utils.backbones import StagedModel, refuse_untrainable
 from transfer_utils.data import LabelledSet, TextSet
 from transfer_utils.training.items import check_input
 from transfer_utils.training.recipes import Recipe
@@ -46,8 +46,7 @@ def _check_gradients(model: StagedModel) -> None:
             f"{astray[0]} is frozen, and yet its parameters want gradients. To train it, freeze(model, None), and "
             "freeze again what should stay; requires_grad alone does not unfreeze."
         )
-    if not any(p.requires_grad for p in model.parameters()):
-        raise ValueError("Every stage is frozen, so nothing can train. Freeze through an earlier stage.")
+    refuse_untrainable(model)
 
 
 def _check_valid(valid: LabelledSet, classes: tuple[str, ...]) -> None:

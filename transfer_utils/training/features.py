@@ -19,7 +19,7 @@ from transfer_utils.machine import (
 )
 from transfer_utils.training.checks import as_features
 from transfer_utils.training.fingerprints import fingerprint
-from transfer_utils.training.items import check_input, check_raw, prepared, raw
+from transfer_utils.training.items import check_input, prepared, raw
 
 FEATURE_BATCH = 256
 CACHE_LIMIT = 2_000_000_000  # bytes of features in the cache folder
@@ -92,7 +92,7 @@ def _averaged(x: Tensor) -> Tensor:
 def run_network(model: StagedModel, network: nn.Module, images: Tensor, size: int) -> Tensor:
     """What `network`, the model or its first stages, gives for images, uint8 (N, 3, H, W), or tokens, int64 (N, L), in
     eval mode: float32 on the CPU. TypeError or ValueError for what are no such images or tokens."""
-    check_raw("run_network()", model, images)
+    model.check_rows("run_network()", images)
     return torch.cat(_map(model, lambda x: network(x).float().cpu(), images, size))
 
 

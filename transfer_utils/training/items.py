@@ -6,7 +6,7 @@ from torch import Tensor
 
 from transfer_utils.backbones import StagedModel, TextModel
 from transfer_utils.data import ImageSet, LabelledSet, TextSet, resize
-from transfer_utils.machine import channels_last, check_photos, check_size, check_tokens
+from transfer_utils.machine import channels_last
 
 
 def check_input(call: str, model: StagedModel, items: Any, size: Any) -> None:
@@ -17,7 +17,7 @@ def check_input(call: str, model: StagedModel, items: Any, size: Any) -> None:
             f"{call} got {reads.many} of type {type(items).__name__}; {model.name} reads {reads.many}, so it needs a "
             f"labelled set of them: {reads.__name__}({example}, labels, classes)."
         )
-    check_size(call, size)
+    model.check_size(call, size)
 
 
 def raw(model: StagedModel, items: LabelledSet, size: int) -> Tensor:
@@ -26,11 +26,6 @@ def raw(model: StagedModel, items: LabelledSet, size: int) -> Tensor:
         return model.encode(items.texts, size)
     assert isinstance(items, ImageSet)  # check_input saw to it
     return items.images
-
-
-def check_raw(call: str, model: StagedModel, rows: Any) -> None:
-    """Refuse what this model does not start from, see raw. TypeError or ValueError."""
-    (check_tokens if isinstance(model, TextModel) else check_photos)(call, rows)
 
 
 def prepared(model: StagedModel, rows: Tensor, size: int) -> Tensor:

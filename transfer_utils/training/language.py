@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from transfer_utils import machine
@@ -16,13 +16,15 @@ from transfer_utils.backbones import (
     GPT,
     LONGEST,
     keeping_modes,
+    refuse_untrainable,
     refuse_while_training,
     restoring_modes,
+    speaker,
     taking_turns,
     to_tokens,
     watch,
 )
-from transfer_utils.machine import autocast, best_device, gradient_scaler, has_own_memory
+from transfer_utils.machine import autocast, best_device, gradient_scaler, has_own_memory, is_whole, send
 from transfer_utils.training.recipes import check_numbers
 
 LARGEST_STEP = 1.0  # length to which longer gradients are cut
@@ -84,17 +86,18 @@ def reader(model: GPT, how: Reading) -> torch.optim.AdamW:
 
 
 def read(
-    model: GPT, tokens: Tensor, how: Reading, optimiser: torch.optim.Optimizer | None = None, done: int = 0
+    model: nn.Module, tokens: Tensor, how: Reading, optimiser: torch.optim.Optimizer | None = None, done: int = 0
 ) -> Generator[Tensor]:
     """Train on the tokens of stream(), from step `done` to the last; yields the loss of each step, on the device.
 
     optimiser: of reader(), to go on with a run. The model is changed in place and keeps what it learned, as in train.
-    ValueError for fewer than 65 tokens; TypeError for what is no GPT. Both come here, before the first step.
+    ValueError for fewer than 65 tokens, an optimiser of other weights, a `done` that is no number of steps, and where
+    nothing is left to train; TypeError for what is no GPT, and no Reading. Both come here, before the first step.
     """
-    if not isinstance(model, GPT):
-        raise TypeError(f"read() got a {type(model).__name__}, which guesses no next token. Give a GPT: course_gpt().")
-    _check_stream("read()", tokens)
-    return watch(model, _guarded(model, tokens, how, optimiser, done))
+    gpt = speaker("read()", model)
+    _check_stream("read()", gpt, tokens)
+    _check_run(gpt, how, optimiser, done)
+    return watch(gpt, _guarded(gpt, tokens.cpu(), how, optimiser, done))
 
 
 def _guarded(
@@ -112,13 +115,13 @@ def _steps(
     device = best_device()
     with taking_turns(model):
         optimiser = reader(model, how) if optimiser is None else optimiser
-        model.to(device).train()
+        model.to(device).train().zero_grad()  # of a step that was interrupted, or of a cell
     scaler = gradient_scaler(device)
     for step in range(done, how.steps):
-        seen = windows(tokens, step, how).to(device)
         for group in optimiser.param_groups:
             group["lr"] = rate_at(step, how)
         with taking_turns(model), torch.inference_mode(False):
+            seen = send(windows(tokens, step, how), device)
             with autocast(device, training=model):
                 logits = model.next_tokens(seen[:, :-1])
                 loss = cross_entropy(logits.flatten(0, 1), seen[:, 1:].flatten())
@@ -131,28 +134,29 @@ def _steps(
         yield loss.detach()
 
 
-def surprise(model: GPT, tokens: Tensor) -> float:
+def surprise(model: nn.Module, tokens: Tensor) -> float:
     """The mean cross-entropy of the next token in nats, in windows that tile the tokens; lower is better.
 
     Its exponential, the perplexity, is the number of tokens between which the model as good as guesses. ValueError for
-    fewer than 65 tokens.
+    fewer than 65 tokens, TypeError for what is no GPT.
     """
-    _check_stream("surprise()", tokens)
+    gpt = speaker("surprise()", model)
+    _check_stream("surprise()", gpt, tokens)
     device = best_device()
     tiles = tokens[: (len(tokens) - 1) // LONGEST * LONGEST].view(-1, LONGEST)
     targets = tokens[1 : 1 + tiles.numel()].view(-1, LONGEST)
     total = torch.zeros((), device=device)
-    with keeping_modes(model), torch.no_grad(), autocast(device):
-        model.to(device).eval()
+    with keeping_modes(gpt), torch.no_grad(), autocast(device):
+        gpt.to(device).eval()
         for x, y in zip(tiles.split(LOOK_BATCH), targets.split(LOOK_BATCH), strict=True):
             total += cross_entropy(
-                model.next_tokens(x.to(device)).flatten(0, 1).float(), y.to(device).flatten(), reduction="sum"
+                gpt.next_tokens(x.to(device)).flatten(0, 1).float(), y.to(device).flatten(), reduction="sum"
             )
     return total.item() / tiles.numel()
 
 
-def _check_stream(call: str, tokens: Any) -> None:
-    """ValueError unless these are tokens in a row, enough for a window, the first of them the mark of a line."""
+def _check_stream(call: str, model: GPT, tokens: Any) -> None:
+    """ValueError unless these are tokens in a row that the model knows, enough for a window, with the mark first."""
     if not isinstance(tokens, Tensor) or tokens.dtype != torch.int64 or tokens.ndim != 1:
         shape = tuple(tokens.shape) if isinstance(tokens, Tensor) else type(tokens).__name__
         raise ValueError(f"{call} got {shape} as tokens; they are int64 (N,), as stream(lines) makes them.")
@@ -161,3 +165,28 @@ def _check_stream(call: str, tokens: Any) -> None:
             f"{call} got {len(tokens)} tokens; it needs at least {LONGEST + 1}, the first of them the mark that begins "
             "a line. Give more lines to stream(lines)."
         )
+    (low, high), known = tokens.aminmax(), model.embedding.token.num_embeddings
+    if low < END or high >= known:
+        raise ValueError(
+            f"{call} got tokens from {low} to {high}; {model.name} knows those from {END} to {known - 1}. Let "
+            "stream(lines) make them."
+        )
+
+
+def _check_run(model: GPT, how: Any, optimiser: torch.optim.Optimizer | None, done: Any) -> None:
+    """Refuse steps that cannot go well. TypeError or ValueError."""
+    if not isinstance(how, Reading):
+        raise TypeError(f"read() got a recipe of type {type(how).__name__}; give a Reading, for example Reading(100).")
+    if not is_whole(done, 0):
+        raise ValueError(f"read() got done={done!r}; it is how many steps were done, a whole number of at least 0.")
+    refuse_untrainable(model)
+    if optimiser and not _trains(optimiser, model):
+        raise ValueError(
+            f"read() got an optimiser that does not have all weights of {model.name} that train, so these would learn "
+            "nothing. Make it of this very model, after freeze() or add_lora(): reader(model, how)."
+        )
+
+
+def _trains(optimiser: torch.optim.Optimizer, model: GPT) -> bool:
+    known = {id(weight) for group in optimiser.param_groups for weight in group["params"]}
+    return all(id(weight) in known for weight in model.parameters() if weight.requires_grad)

@@ -63,7 +63,7 @@ def train(
     tokens of a line that are read.
     ValueError for photos with other classes than the head has outputs, for valid photos without any, or with other
     classes than the photos, or when nothing is left to train; TypeError for a network without named stages, and for
-    what is no ImageSet. Both come here, before the first step.
+    what is no ImageSet, or no TextSet where the model reads lines. Both come here, before the first step.
     """
     staged = unwrapped(model)
     check_training(staged, photos, valid, size, recipe)
@@ -112,6 +112,7 @@ def _steps(
         generator.manual_seed(int(recipe.seed) * 100_003 + epoch)
         with taking_turns(model):
             model.train()
+            optimiser.zero_grad()  # of a step that was interrupted, or of a cell
         total, right = torch.zeros((), device=device), torch.zeros((), device=device)
         order = torch.randperm(len(labels), generator=generator).tensor_split(batches)
         for step, rows in enumerate(order, start=1 + (epoch - 1) * batches):
@@ -204,9 +205,10 @@ def _row(end: Epoch) -> dict[str, float]:
 
 
 def predict(model: nn.Module, photos: LabelledSet, size: int) -> Tensor:
-    """Logits (N, classes) on the CPU, in eval mode; the model's own mode comes back afterwards.
+    """Logits (N, classes) of photos or lines on the CPU, in eval mode; the model's own mode comes back afterwards.
 
-    The photos' labels have no say. TypeError and ValueError for what is no ImageSet, and no size.
+    Their labels have no say. TypeError for what is no ImageSet, or no TextSet where the model reads lines; ValueError
+    for a size that it cannot take.
     """
     staged = unwrapped(model)
     check_input("predict()", staged, photos, size)

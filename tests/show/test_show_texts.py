@@ -137,6 +137,8 @@ def test_a_run_that_has_only_begun_or_has_no_first_look(looks):
     [
         (LOOKS, 4, "got beginning=4 and 3 looks with 4 lines each"),
         (LOOKS, -1, "got beginning=-1 and 3 looks"),
+        (LOOKS, 0.0, "got beginning=0.0 and 3 looks"),
+        (LOOKS, True, "got beginning=True and 3 looks"),
         (LOOKS, "a small", "got beginning='a small' and 3 looks"),
         ([], 0, "got beginning=0 and 0 looks with 0 lines each"),
     ],
