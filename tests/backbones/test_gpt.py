@@ -298,3 +298,12 @@ def test_untrained_it_knows_nothing():
         said = model.next_tokens(tokens[2:3, :-1])
     loss = nn.functional.cross_entropy(said.flatten(0, 1), tokens[2:3, 1:].flatten())
     assert loss.item() == pytest.approx(math.log(2048), abs=0.3)
+
+
+@pytest.mark.parametrize("digits", [torch.bfloat16, torch.float64])
+def test_it_works_in_other_digits(small_gpt, digits):
+    model = small_gpt().eval()
+    x = model.encode(["a small bird", "a stone"], 8)
+    wanted, found = model(x), copy.deepcopy(model).to(digits)(x)
+    assert found.dtype == torch.float32 or found.dtype == digits
+    assert torch.allclose(found.float(), wanted, atol=0.05 if digits == torch.bfloat16 else 1e-5)

@@ -50,7 +50,8 @@ def _gathered(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     if query.device.type != "cpu":
         return scaled_dot_product_attention(query, key, value, is_causal=True)
     with torch.autocast("cpu", enabled=False):
-        return scaled_dot_product_attention(query.float(), key.float(), value.float(), is_causal=True)
+        gathered = scaled_dot_product_attention(query.float(), key.float(), value.float(), is_causal=True)
+    return gathered.to(query.dtype)
 
 
 class Block(nn.Module):

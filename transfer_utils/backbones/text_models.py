@@ -59,7 +59,7 @@ class Mean(nn.Module):
     """The average over a line's tokens: (N, L, D) to (N, D)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.float().sum(1) / real(x).sum(1).clamp_min(1)
+        return (x.float().sum(1) / real(x).sum(1).clamp_min(1)).to(x.dtype)
 
 
 def padded(lines: Sequence[Sequence[int]], size: int) -> Tensor:
