@@ -448,8 +448,9 @@ print(
 )
 
 # %% [markdown]
-# We had left such lines out beforehand, and with them all that share half of their word pairs with a line of the task. For
-# networks that read the internet nobody can promise that. MiniLM may well have met WordNet, so its lead may be partly memory.
+# We had left such lines out beforehand, and with them all that share half of their word pairs with a line of the task. A
+# stricter eye finds more: 90 of the 12,000 lines stand word for word inside a longer one that the GPT has read. For networks
+# that read the internet nobody can promise even that. MiniLM may well have met WordNet, and its lead be partly memory.
 #
 # ## What carried over
 #
