@@ -89,7 +89,7 @@ def test_a_card_whose_memory_is_full_is_still_taken(monkeypatch):
 
 def test_batches_are_channels_last_but_not_on_a_mac():
     assert machine.channels_last(torch.empty(2, 3, 4, 4)).is_contiguous(memory_format=torch.channels_last)
-    on_a_mac = SimpleNamespace(device=torch.device("mps"))
+    on_a_mac = SimpleNamespace(device=torch.device("mps"), ndim=4)
     assert machine.channels_last(on_a_mac) is on_a_mac
 
 
