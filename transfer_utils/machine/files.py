@@ -52,7 +52,9 @@ def check_shipped(group: str) -> None:
 
 def write_checksums(group: str) -> None:
     """Write data/<group>/SHA256SUMS for its files, in the format that `sha256sum -c` reads."""
-    files = [path for path in sorted((shipped_folder() / group).iterdir()) if path.is_file() and path.name != "SHA256SUMS"]
+    files = [
+        path for path in sorted((shipped_folder() / group).iterdir()) if path.is_file() and path.name != "SHA256SUMS"
+    ]
     lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" for path in files]
     (shipped_folder() / group / "SHA256SUMS").write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
