@@ -166,4 +166,4 @@ def test_without_its_package_it_says_how_to_get_it(monkeypatch):
 def test_nothing_is_left_behind_in_torch(pretrained):
     before = set(vars(torch.nn.Module))
     load_backbone("minilm", pretrained)
-    assert set(vars(torch.nn.Module)) == before
+    assert set(vars(torch.nn.Module)) <= before  # less, where another test has left something
