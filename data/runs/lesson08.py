@@ -12,9 +12,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
+from runs import shared
 from transfer_utils import backbones, data, training
 from transfer_utils.backbones import StagedModel, freeze
-from transfer_utils.machine import unknown
 from transfer_utils.stats import Row
 from transfer_utils.training import Phase, Recipe, accuracy, fit, linear_probe, with_epochs
 
@@ -26,7 +26,7 @@ SIZES = (5, 20, 100, 500)  # labelled lines of each class
 EPOCHS = {"topics": {5: 20, 20: 12, 100: 6, 500: 3}, "film_reviews": {5: 20, 20: 20, 100: 12, 500: 6}}
 BATCH = {5: 16, 20: 16, 100: 32, 500: 64}
 RANK = 8  # of LoRA
-PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
+PENALTIES = (*training.PENALTIES, 100.0)
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,7 @@ WAYS = (
 
 def named(name: str) -> Way:
     """The way of this name. ValueError for an unknown one."""
-    known = {way.name: way for way in WAYS}
-    if name not in known:
-        raise unknown("way", name, known)
-    return known[name]
+    return shared.named(name, WAYS)
 
 
 def rows(task: str, method: str, per_class: int, seed: int, rate: float) -> list[Row]:

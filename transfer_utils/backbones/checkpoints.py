@@ -78,7 +78,7 @@ def checkpoint_card(path: str | Path) -> dict[str, Any]:
 def _architectures() -> dict[str, str]:
     """The architecture of each checkpoint that comes with the course, as its card says."""
     files = sorted((machine.shipped_folder() / "checkpoints").glob(f"*{SUFFIX}"))
-    return {path.stem: (_card(path.read_bytes()) or {}).get("architecture", "") for path in files}
+    return {path.stem: (_card(_header(path)) or {}).get("architecture", "") for path in files}
 
 
 def shipped(architecture: str = "course_resnet") -> list[str]:
@@ -117,6 +117,13 @@ def _existing(path: str | Path) -> Path:
     if not weights.is_file():
         raise FileNotFoundError(f"{weights} does not exist. Save a checkpoint there first: save_checkpoint(...).")
     return weights
+
+
+def _header(path: Path) -> bytes:
+    """The beginning of a safetensors file, which holds its card, without the megabytes behind it."""
+    with path.open("rb") as file:
+        length = file.read(8)
+        return length + file.read(int.from_bytes(length, "little"))
 
 
 def _card(content: bytes) -> dict[str, Any] | None:

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from transfer_utils import machine
 from transfer_utils.data.labelled import LabelledSet, checked_names
+from transfer_utils.data.photos import SPLITS
 from transfer_utils.data.reviews import load_reviews
 from transfer_utils.machine import check_labels, unknown
 
-SPLITS = ("train", "valid", "test")
 TOPICS = (
     "animal",
     "plant",
