@@ -260,6 +260,7 @@ run.result(pretrained_10=pretrained, scratch_10=from_scratch, gain_10=gain)
 # | **4** practical trade-offs | When does it pay, and what does it cost? |
 # | **5** the classic recipe | ResNet50 to ten classes: how does it go, end to end? |
 # | **7** your own photos | What about mine? |
+# | **8** text | Is it only for images? |
 #
 # ## References
 #

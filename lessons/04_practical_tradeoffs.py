@@ -506,7 +506,8 @@ pd.Series(picks).unstack(sort=False)
 # %% [markdown]
 # **Takeaway.** The picks move from cheap to dear as photos come in, but not in order: they turn on small differences. The
 # probe is picked only where photos are few, full fine-tuning only where they are many. A warning: five draws with wide
-# intervals make the rule lean towards what is cheap. It says what these rows cannot rule out, not what is equal.
+# intervals make the rule lean towards what is cheap. It says what these rows cannot rule out, not what is equal. And all
+# of it is about photos; lesson 8 asks the same of text.
 #
 # ## Three sentences, judged
 #

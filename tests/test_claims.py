@@ -1,12 +1,18 @@
 """Every claim that a lesson makes about the stored rows, held against these rows."""
 
+import re
+from itertools import pairwise
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
-from runs import lesson02, lesson03, lesson05, similarity, sweep
+from runs import lesson02, lesson03, lesson05, lesson08, similarity, sweep
 from transfer_utils import course, data, stats
 from transfer_utils.course import grid
 from transfer_utils.stats import SEEDS
+
+LESSONS = sorted((Path(__file__).parent.parent / "lessons").glob("[0-9]*.py"))
 
 
 @pytest.fixture(scope="module")
@@ -596,3 +602,113 @@ def test_a_warning_is_rare_on_ordinary_photos_and_misses_many_strangers():
         assert stats.mean_interval(rows["flagged_others"]).high < 0.7
     photos = stats.select(stats.results("lesson07"), method="photos")
     assert stats.difference(photos, {"per_class": 40}, {"per_class": 10}, "flagged_others").low > 0
+
+
+# --- lesson 08
+
+
+def of_lines(task, per_class=None):
+    """The rows of the draws that judge."""
+    rows = stats.select(stats.results("lesson08"), task=task)
+    rows = rows[rows["seed"].isin(lesson08.JUDGING)]
+    return rows if per_class is None else stats.select(rows, per_class=per_class)
+
+
+def lead(first, second, per_class, task="topics"):
+    return stats.difference(of_lines(task, per_class), first, second)
+
+
+def test_every_comparison_of_lesson_8_has_all_its_draws():
+    rows = pd.concat([of_lines(task) for task in lesson08.EPOCHS])
+    found = rows.groupby(["task", "method", "per_class"])["seed"].apply(sorted)
+    assert set(found.index) == {
+        (task, method, size) for (task, method), sizes in lesson08.COMPARED.items() for size in sizes
+    }
+    assert all(seeds == list(lesson08.JUDGING) for seeds in found)
+
+
+def test_reading_definitions_is_worth_ten_points_at_20_labels():
+    found = lead("full", "scratch", 20)
+    assert found.n >= 20
+    assert found.mean >= 0.10
+    assert found.low > 0.05
+    full, scratch = stats.paired(of_lines("topics", 20), "full", "scratch", ["test"])
+    assert (full["test"] - scratch["test"]).min() > 0.10
+
+
+def test_fine_tuning_beats_scratch_on_topics_and_most_where_labels_are_few():
+    found = [lead("full", "scratch", size) for size in lesson08.SIZES]
+    assert min(interval.low for interval in found) > 0
+    assert [interval.mean for interval in found] == sorted((interval.mean for interval in found), reverse=True)
+    assert found[0].low > found[-1].high
+
+
+def test_a_frozen_probe_keeps_up_at_five_labels_and_falls_behind():
+    found = [lead("full", "probe", size) for size in lesson08.SIZES]
+    assert found[0].told() == "the same within 2 points"
+    assert all(before.high < after.low for before, after in pairwise(found))
+    assert found[1].verdict == "more"
+    assert lead("probe", "scratch", 500).verdict == "less"
+
+
+@pytest.mark.parametrize("per_class", lesson08.SIZES)
+def test_word_counts_beat_training_from_scratch(per_class):
+    assert lead("word counts", "scratch", per_class).verdict == "more"
+
+
+def test_word_counts_pass_the_probe_at_100_labels_and_everything_of_ours_at_500():
+    assert lead("word counts", "probe", 20).verdict == "less"
+    assert lead("word counts", "probe", 100).verdict == "more"
+    assert lead("word counts", "full", 100).verdict == "less"
+    assert {lead("word counts", other, 500).verdict for other in ("full", "probe", "scratch")} == {"more"}
+
+
+def test_the_features_were_learned():
+    """The same stages without their reading."""
+    assert lead("full", "word counts", 20).verdict == "more"
+    assert all(lead("probe", "probe, untrained", size).low > 0.2 for size in lesson08.SIZES)
+
+
+def test_three_times_the_steps_change_neither():
+    for way in ("full", "scratch"):
+        assert lead(f"{way}, longer", way, 20).told() == "the same within 2 points"
+    assert lead("full, longer", "scratch, longer", 20).low > 0.1
+
+
+def test_gradual_unfreezing_ends_where_full_fine_tuning_does():
+    assert lead("gradual unfreezing", "full", 20).told() == "the same within 2 points"
+
+
+def test_lora_stays_behind_full_fine_tuning_and_the_probe():
+    assert lead("LoRA", "full", 20).verdict == "less"
+    assert lead("LoRA", "probe", 20).verdict == "less"
+
+
+@pytest.mark.parametrize("per_class", lesson08.SIZES)
+def test_reading_definitions_is_worth_less_than_three_points_on_film_reviews(per_class):
+    found = lead("full", "scratch", per_class, "film_reviews")
+    assert found.low > -0.02
+    assert found.high < 0.03
+
+
+def test_with_few_labels_all_of_ours_are_close_to_guessing_on_film_reviews():
+    rows = of_lines("film_reviews", 20)
+    assert max(mean(rows, method=method) for method in ("full", "probe", "scratch", "word counts")) < 0.57
+
+
+@pytest.mark.parametrize("per_class", [100, 500])
+def test_word_counts_overtake_the_network_on_film_reviews(per_class):
+    assert lead("word counts", "full", per_class, "film_reviews").verdict == "more"
+
+
+@pytest.mark.parametrize("task", lesson08.EPOCHS)
+@pytest.mark.parametrize("per_class", lesson08.SIZES)
+@pytest.mark.parametrize("other", ["full", "probe", "scratch", "word counts"])
+def test_a_probe_on_minilm_beats_all_of_ours_near_and_far(task, per_class, other):
+    assert lead("MiniLM, probe", other, per_class, task).told() == "more"
+
+
+def test_every_claim_that_a_lesson_names_is_tested():
+    named = [name for path in LESSONS for name in re.findall(r"<!-- (test_\w+) -->", path.read_text(encoding="utf-8"))]
+    assert named
+    assert set(named) <= set(globals())

@@ -26,7 +26,7 @@ SIZES = (5, 20, 100, 500)  # labelled lines of each class
 EPOCHS = {"topics": {5: 20, 20: 12, 100: 6, 500: 3}, "film_reviews": {5: 20, 20: 20, 100: 12, 500: 6}}
 BATCH = {5: 16, 20: 16, 100: 32, 500: 64}
 RANK = 8  # of LoRA
-PENALTIES = (*training.PENALTIES, 100.0)
+PENALTIES = (*training.PENALTIES, 100.0, 1000.0, 10000.0)
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,6 @@ COMPARED = {  # what is compared on which task, at which sizes
     ("topics", "LoRA"): (20,),
     ("film_reviews", "scratch"): SIZES,
     ("film_reviews", "full"): SIZES,
-    ("film_reviews", "scratch, longer"): (100,),
-    ("film_reviews", "full, longer"): (100,),
     **{(task, way.name): SIZES for task in EPOCHS for way in WAYS if way.probe},
 }
 RATES: dict[tuple[str, str], dict[int, float]] = {  # what the choosing draws chose
@@ -138,16 +136,14 @@ RATES: dict[tuple[str, str], dict[int, float]] = {  # what the choosing draws ch
     ("topics", "LoRA"): {20: 3e-3},
     ("film_reviews", "scratch"): {20: 3e-4, 100: 1e-3},
     ("film_reviews", "full"): {20: 3e-3, 100: 3e-3},
-    ("film_reviews", "scratch, longer"): {100: 3e-3},
-    ("film_reviews", "full, longer"): {100: 3e-3},
     ("topics", "word counts"): {20: 1e-5, 100: 1e-5},
     ("topics", "probe, untrained"): {20: 1e-1, 100: 1e-2},
     ("topics", "probe"): {20: 1.0, 100: 1e-1},
     ("topics", "MiniLM, probe"): {20: 1.0, 100: 1e-1},
     ("film_reviews", "word counts"): {20: 1e-5, 100: 1e-3},
     ("film_reviews", "probe, untrained"): {20: 1e-2, 100: 1e-1},
-    ("film_reviews", "probe"): {20: 1.0, 100: 10.0},
-    ("film_reviews", "MiniLM, probe"): {20: 10.0, 100: 1.0},
+    ("film_reviews", "probe"): {20: 1000.0, 100: 100.0},
+    ("film_reviews", "MiniLM, probe"): {20: 100.0, 100: 1.0},
 }
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from runs import lesson08
-from transfer_utils import backbones, data
+from transfer_utils import backbones, data, stats
 from transfer_utils.backbones import drift
 from transfer_utils.data import TextSet
 
@@ -81,6 +81,16 @@ def test_every_judged_job_has_a_rate_that_was_tried():
     for job in lesson08.judging():
         assert job["rate"] in lesson08.named(job["method"]).tried
         assert job["seed"] in lesson08.JUDGING
+
+
+def test_rates_are_those_that_the_choosing_draws_chose():
+    """And none at the edge of what was tried, where a still better one may lie behind it."""
+    rows = stats.results("lesson08")
+    valid = rows[rows["seed"].isin(lesson08.CHOOSING)].groupby(["task", "method", "per_class", "rate"])["valid"].mean()
+    for (task, method), chosen in lesson08.RATES.items():
+        for per_class, rate in chosen.items():
+            assert valid[task, method, per_class].idxmax() == rate, (task, method, per_class)
+            assert min(lesson08.named(method).tried) < rate < max(lesson08.named(method).tried)
 
 
 def test_unknown_ways_get_a_suggestion():

@@ -155,11 +155,11 @@ QUIZ = (
         1,
     ),
     Question(
-        "Reading definitions helped with their topics. With film reviews we cannot see that it did. What fits?",
+        "Reading definitions helped much with their topics, and hardly with film reviews. What fits?",
         (
             ("Reviews are no language that a GPT can learn.", "One that had read reviews would have met their words."),
             ("Its source is near the one task, far from the other.", "It fits. To show it takes a second source."),
-            ("Pretraining does nothing for reviews.", "We cannot see it, which is less: look at the interval."),
+            ("Pretraining does nothing for reviews.", "MiniLM was pretrained too, and is far ahead on them."),
         ),
         1,
     ),
