@@ -91,7 +91,7 @@ def only_one(value):
         ("5.1", "only_one(Tensor ("),
         ("7.2", "only_one(Tensor (10,), 3)."),
         ("8.1", "only_one(Tensor (2, 5, 7), Tensor (2, 5))."),
-        ("8.3", "only_one(list of 5, list of 10)."),
+        ("8.3", "only_one(list of 7, list of 12)."),
     ],
 )
 def test_a_call_that_does_not_fit_is_told(exercise, said, capsys):
@@ -550,6 +550,17 @@ def test_parts_without_leaks(answer, said, capsys):
 
 
 # --- self-tests
+
+
+@pytest.mark.parametrize("answer", ["B", " b", "b "])
+def test_a_letter_is_known_in_any_dress(answer):
+    question = QUIZZES["08"][0]
+    assert checking.feedback(question, answer) == checking.feedback(question, "b")
+
+
+@pytest.mark.parametrize("answer", [2, 1.0, "ab", "", "z", ["b"], True])
+def test_what_is_no_letter_is_said_and_does_not_stop_the_cell(answer):
+    assert checking.feedback(QUIZZES["08"][0], answer) == f"{answer!r} is not one of the letters a, b, c."
 
 
 @pytest.mark.parametrize("lesson", QUIZZES)

@@ -260,6 +260,15 @@ def forgets_the_bias(layer, rank):
     return made
 
 
+class WithoutGradients(ByHand):
+    """Holds the layer still by cutting off all that lies before it."""
+
+    def forward(self, x):
+        with torch.no_grad():
+            base = self.layer(x)
+        return base + self.added(x)
+
+
 class NoForward(ByHand):
     forward = nn.Module.forward
 
@@ -317,6 +326,7 @@ def test_lora_in_other_words(answer, capsys):
         (only_zero_and_frozen, "the small matrices are frozen too.\nHint: freeze the layer alone"),
         (Unregistered, "nothing in it trains.\nHint: keep each matrix"),
         (speaking(lambda self, x: x @ self.a.detach().T @ self.b.detach().T), "no gradient reaches the matrices"),
+        (WithoutGradients, "no gradient goes through the layer to what stands before it.\nHint: freeze its weights"),
         (speaking(lambda self, x: (self.b @ self.a).sum()), "is no product of x and two matrices"),
         (speaking(lambda self, x: relu(x @ self.a.T) @ self.b.T), "is no product of x and two matrices"),
         (speaking(lambda self, x: x @ self.a.T @ self.b.T * torch.nan), "differs from the layer by up to nan"),
@@ -381,9 +391,8 @@ def mask(pretraining, test):
         leaked,
         with_loops,
         lambda pretraining, test: tuple(leaked(pretraining, test)),
-        lambda pretraining, test: (line for line in leaked(pretraining, test)),
         lambda pretraining, test: leaked(pretraining, test, lambda line: line.upper().rstrip(".,; ").lstrip()),
-        lambda pretraining, test: leaked(pretraining, test, lambda line: "".join(filter(str.isalpha, line.lower()))),
+        lambda pretraining, test: leaked(pretraining, test, lambda line: line.lower().strip(" .,;:!?")),
     ],
 )
 def test_leaked_in_other_words(answer, capsys):
@@ -428,7 +437,19 @@ def test_leaked_in_other_words(answer, capsys):
         (lambda p, t: list(map(plain, leaked(p, t))), "return test's own, unchanged"),
         (lambda p, t: len(leaked(p, t)), "it returned 7"),
         (lambda p, t: torch.tensor(6), "stopped with TypeError"),
-        (lambda p, t: len(leaked(p, t)) / len(t), "it returned 0.7"),
+        (lambda p, t: len(leaked(p, t)) / len(t), "it returned 0.58"),
+        (
+            lambda p, t: (line for line in leaked(p, t)),
+            "it returned a generator, which is gone once it is read.\nHint: ret",
+        ),
+        (
+            lambda p, t: leaked(p, t, lambda line: "".join(filter(str.isalpha, line.lower()))),
+            "no such line, only 'the re-creation of an old dance'.\nHint: inside a line, marks and spaces count",
+        ),
+        (
+            lambda p, t: leaked(p, t, lambda line: plain(line).replace(" ", "")),
+            "only 'a green house by the sea'.\nHint",
+        ),
         (lambda p, t: bool(leaked(p, t)), "it returned True"),
         (lambda p, t: leaked(p, t)[0], "it returned 'the act of writing a letter'"),
         (

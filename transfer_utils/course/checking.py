@@ -109,11 +109,12 @@ def feedback(question: Question, answer: str | None) -> str:
     letters = "abcdefgh"[: len(question.options)]
     if answer is None:
         return "No answer yet."
-    if answer not in letters or len(answer) != 1:
+    letter = str(answer).strip().lower()
+    if len(letter) != 1 or letter not in letters:
         return f"{answer!r} is not one of the letters {', '.join(letters)}."
-    position = letters.index(answer)
+    position = letters.index(letter)
     verdict = "Right." if position == question.right else "Not quite."
-    return f"{answer}: {verdict} {question.options[position][1]}"
+    return f"{letter}: {verdict} {question.options[position][1]}"
 
 
 def as_html(quiz: Sequence[Question], answers: Sequence[str | None]) -> HTML:

@@ -11,7 +11,9 @@ from transfer_utils.course.lesson08_leak import leaked
 from transfer_utils.course.lesson08_loss import next_token_loss
 
 RANK, INPUTS, OUTPUTS = 3, 6, 10
-DOWN_AND_UP = "the first matrix goes from the inputs to rank, the second from rank to the outputs: up(down(x))."
+DOWN_AND_UP = (
+    "the first matrix goes from the inputs to rank, the second from rank to the outputs: layer(x) + up(down(x))."
+)
 SIDE_BY_SIDE = "layer and product stand side by side, both of x: forward returns layer(x) + up(down(x))."
 
 
@@ -29,6 +31,7 @@ def lora(answer: Callable) -> str:
     made.eval()  # an answer may have dropout
     _keeps_the_layer(layer, x, expected)
     _starts_as_the_layer(made, layer, x, expected)
+    _lets_gradients_through(made, layer, x)
     _few_train(made, layer)
     _learn(made, x)
     _keeps_the_layer(layer, x, expected)
@@ -84,6 +87,22 @@ def _starts_as_the_layer(made: nn.Module, layer: nn.Linear, x: Tensor, expected:
             f"at the start it differs from the layer by up to {(found - expected).abs().max():.2g}.",
             _why_it_differs(made, layer, x, expected),
         )
+
+
+def _lets_gradients_through(made: nn.Module, layer: nn.Linear, x: Tensor) -> None:
+    """Raise NotYet where what stands before the layer would learn nothing through it."""
+    if not torch.allclose(_gradient(made, x), _gradient(layer, x), atol=1e-5):
+        raise NotYet(
+            "no gradient goes through the layer to what stands before it.",
+            "freeze its weights, layer.requires_grad_(False), and call it without no_grad or detach.",
+        )
+
+
+def _gradient(module: nn.Module, x: Tensor) -> Tensor:
+    """What x would learn from the sum of the module's output; zero where nothing comes back."""
+    asked = x.clone().requires_grad_()
+    said = module(asked).sum()
+    return torch.autograd.grad(said, asked, materialize_grads=True)[0] if said.requires_grad else torch.zeros_like(x)
 
 
 @torch.no_grad()

@@ -1,6 +1,6 @@
 """The check of exercise 8.3, which lines of the test pretraining has read."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from transfer_utils.course.checking import NotYet, checked, filled
 
@@ -10,6 +10,8 @@ PRETRAINING = (
     "The act of writing a letter.",
     "a person who bakes bread",
     "a large body of salt water",
+    "the re-creation of an old dance",
+    "a green house by the sea",
 )
 TEST = (  # each line, and whether pretraining has read it
     ("a small insect with six legs", False),
@@ -22,6 +24,8 @@ TEST = (  # each line, and whether pretraining has read it
     ("a tall plant with a woody stem;", True),
     ("a bird that sings at night", True),
     ("a large body of salt water,", True),
+    ("the recreation of an old dance", False),
+    ("a greenhouse by the sea", False),
 )
 ONE_OF_EACH = (
     "a set or dict keeps one of each. Make a set of pretraining's lines, and go through test itself, in order."
@@ -36,6 +40,8 @@ def leaked(answer: Callable) -> str:
     filled(found, answer, "return a list of lines.")
     if isinstance(found, str) or not isinstance(found, Iterable):
         raise NotYet(f"it returned {found!r}.", "return the lines themselves, in a list.")
+    if not isinstance(found, Collection):
+        raise NotYet(f"it returned a {type(found).__name__}, which is gone once it is read.", "return a list: [...].")
     lines = list(found)
     if not all(isinstance(line, str) for line in lines):
         raise NotYet(f"it returned {lines}.", "return the lines themselves, as they stand in test.")
@@ -65,11 +71,18 @@ def _none_is_unread(found: list[str]) -> None:
         )
     if extra:
         line = extra[0]
-        near = [f", only {other!r}" for other in PRETRAINING if other in line or line in other]
-        raise NotYet(
-            f"{line!r} is in it, and pretraining has no such line{near[0] if near else ''}.",
-            "a part is not enough: compare whole lines." if near else "leave out what pretraining has not read.",
-        )
+        near, hint = _near(line)
+        raise NotYet(f"{line!r} is in it, and pretraining has no such line{near}.", hint)
+
+
+def _near(line: str) -> tuple[str, str]:
+    """What comes near to a line that pretraining has not read, and a hint."""
+    for other in PRETRAINING:
+        if other in line or line in other:
+            return f", only {other!r}", "a part is not enough: compare whole lines."
+        if _letters(other) == _letters(line):
+            return f", only {other!r}", "inside a line, marks and spaces count: leave out those at its ends."
+    return "", "leave out what pretraining has not read."
 
 
 def _none_is_missing(found: list[str]) -> None:
@@ -108,6 +121,10 @@ def _times(count: int) -> str:
 
 def _plain(line: str) -> str:
     return line.lower().strip().rstrip(".,;")
+
+
+def _letters(line: str) -> str:
+    return "".join(filter(str.isalpha, line.lower()))
 
 
 def _differences(line: str, other: str) -> list[str]:

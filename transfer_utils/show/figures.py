@@ -145,7 +145,7 @@ def label_curve(
     axes.set_xticks(places, [f"{place:g}" for place in places])
     axes.minorticks_off()
     axes.yaxis.set_major_formatter("{x:.0%}")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=max(0, min(chance or 0, summary["low"].min()) - 0.1))
     axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     own = "".join(f" {label}: {point[1]:.0%} at {point[0]:g}." for label, point in (mine or {}).items())
     return picture(figure, describe(summary, line, x, named) + own)

@@ -31,7 +31,8 @@ def next_words(chances: dict[str, float], line: str) -> HTML:
     axes.set_yticks(range(len(names)), list(map(plain, names)))
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)
-    axes.set(xlabel="probability of the next word (…: goes on without a space)", xlim=(0, 1.15 * max(chances.values())))
+    note = " (…: goes on without a space)" if any(name.startswith("…") for name in names) else ""
+    axes.set(xlabel=f"probability of the next word{note}", xlim=(0, 1.15 * max(chances.values())))
     axes.xaxis.set_major_formatter("{x:.0%}")
     axes.spines[["top", "right"]].set_visible(False)
     shown = f"“{line} …”" if line else "at the beginning of a line"
