@@ -18,7 +18,6 @@ quick = False  # True: a few steps only, to see that everything works
 home = None  # a folder of your own for downloads, features and models, such as one on a mounted Drive
 
 # %%
-import math
 import time
 
 import pandas as pd
@@ -154,7 +153,7 @@ print(*[backbones.write(young, "a small", seed=seed) for seed in range(4)], sep=
 show.pretraining_run(gpt.card["looks"], beginning=3)
 
 # %%
-perplexity = math.exp(gpt.card["valid_loss"])
+perplexity = torch.tensor(gpt.card["valid_loss"]).exp()
 print(f"at the end it hesitates as if among {perplexity:.0f} tokens, not 2,048")
 
 # %% [markdown]
