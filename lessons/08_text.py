@@ -81,12 +81,14 @@ print(" | ".join(backbones.to_text([token]) for token in tokens))  # NBVAL_CHECK
 # %% [markdown]
 # ## Play: what is your line about?
 #
-# Nobody told the network what a definition is about. We do, with labelled ones of ten **topics**, for the dictionary's editors
-# have sorted its nouns so. On the network's frozen features we fit a linear probe, as in lesson 2: one probe from 5 labels per topic, one from 20, from 100 and from 500.
+# Nobody told the network what a definition is about. We do, with labelled ones of ten **topics**, for the dictionary's
+# editors have sorted its nouns so. On the network's frozen features we fit a linear probe, as in lesson 2: one probe from
+# 5 labels per topic, one from 20, from 100 and from 500.
 
 # %%
-train, valid = data.load_texts("topics", "train"), data.load_texts("topics", "valid")
 LENGTH = 24  # tokens of a line that are read; the rest of a longer one is cut
+train = data.load_texts("topics", "train")
+valid = data.load_texts("topics", "valid").take(per_class=run.few(150, quick=10))
 known = train.take(per_class=run.few(500, quick=20), seed=run.seed)
 known
 
@@ -126,7 +128,8 @@ print(f"{len(lines):,} lines, for example:", *lines[:4], sep="\n  ")
 # reads we call it `surprise`:
 
 # %%
-stream, unread = training.stream(lines), training.stream(held_out)
+stream = training.stream(lines[: run.few(len(lines), quick=5000)])
+unread = training.stream(held_out[: run.few(len(held_out), quick=200)])
 young = backbones.course_gpt(seed=run.seed)
 before = training.surprise(young, unread)
 print(f"before the first step: {before:.2f}, and blind guessing among 2,048 gives {torch.tensor(2048).log():.2f}")
@@ -143,7 +146,7 @@ for step, loss in enumerate(training.read(young, stream, Reading(run.few(100), b
 # %%
 after = training.surprise(young, unread)
 print(f"surprise {after:.2f}, and it writes:")
-print(*[backbones.write(young, "a small", seed=seed) for seed in range(4)], sep="\n")
+print(*[backbones.write(young, "a small", seed=seed) for seed in range(run.few(4, quick=1))], sep="\n")
 
 # %% [markdown]
 # The network that we have used above began with the same weights, and read for 6,000 steps, 64 windows in each. At some of
@@ -166,7 +169,7 @@ print(f"at the end it hesitates as if among {perplexity:.0f} tokens, not 2,048")
 
 # %%
 for beginning in ("the branch of science", "the capital of", "a person who"):
-    print(*[backbones.write(gpt, beginning, seed=seed) for seed in range(2)], sep="\n")
+    print(*[backbones.write(gpt, beginning, seed=seed) for seed in range(run.few(2, quick=1))], sep="\n")
 
 # %% [markdown]
 # Fluent and false, some of it. The network has learned how definitions sound, and no fact is checked.
@@ -211,7 +214,7 @@ show.network(backbones.load_backbone("course_gpt/definitions", classes=10, seed=
 # get on the same network that has read nothing?
 
 # %%
-few = train.take(per_class=20, seed=run.seed)
+few = train.take(per_class=run.few(20, quick=4), seed=run.seed)
 untrained = backbones.course_gpt(seed=run.seed)
 
 
@@ -352,8 +355,9 @@ show.forest(far, "accuracy on film reviews")
 # ## LoRA: move a lot by training little
 #
 # Fine-tuning keeps a copy of all weights for each task, and AdamW two more numbers for each weight that trains. Where the
-# model is large, that is too much for most machines. **LoRA** leaves every weight where it is, and trains a detour beside a layer: down
-# to a few numbers, its **rank**, and up again. The hope is that what a task has to change fits through so narrow a door.
+# model is large, that is too much for most machines. **LoRA** leaves every weight where it is, and trains a detour
+# beside a layer: down to a few numbers, its **rank**, and up again. The hope is that what a task has to change fits
+# through so narrow a door.
 #
 # ### Exercise 8.2: LoRA around a layer
 #
@@ -390,7 +394,8 @@ course.check("8.2", add_lora)
 
 # %% [markdown]
 # `backbones.add_lora` does this for the two attention layers of every block, 192 to 576 numbers and 192 to 192, with
-# rank 8; it doubles what the detour adds, a fixed scale. The new head trains too. **Predict** how many of the 2.2 million numbers train, then count:
+# rank 8; it doubles what the detour adds, a fixed scale. The new head trains too. **Predict** how many of the 2.2 million
+# numbers train, then count:
 
 # %%
 adapted = backbones.load_backbone("course_gpt/definitions", classes=10, seed=run.seed)
@@ -471,8 +476,9 @@ except RuntimeError as missing:
 # ### Exercise 8.3: find the leak
 #
 # Write `leaked(pretraining, test)` for two lists of lines: return, as a list and in their order, all test lines that
-# pretraining has read. Lines count as the same when they are equal in lower case, without spaces around them, and without a
-# full stop, comma, semicolon, colon, question or exclamation mark at the end. Hint: a `set` answers "is it in here?" at once, where a list looks at every line.
+# pretraining has read. Lines count as the same when they are equal in lower case, without spaces around them, and
+# without a full stop, comma, semicolon, colon, question or exclamation mark at the end. Hint: a `set` answers "is it in
+# here?" at once, where a list looks at every line.
 
 
 # %% tags=["exercise"]
@@ -504,7 +510,7 @@ print(
 # stricter eye looks for lines that stand inside longer ones:
 
 # %%
-textbook = "\n".join(lines).lower()
+textbook = "\n".join(lines[: run.few(len(lines), quick=20_000)]).lower()
 inside = [line for line in test.texts if line.lower() in textbook]
 print(f"{len(inside)} of {len(test):,} test lines stand inside a longer line, such as {inside[0]!r}")
 

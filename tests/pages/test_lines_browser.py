@@ -3,7 +3,6 @@
 import json
 
 import browser
-import nbformat
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
@@ -38,19 +37,11 @@ print("REPORT" + json.dumps({"asked": asked, "state": reader.state}))
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory):
-    browser.require_chromium()
-    folder = tmp_path_factory.mktemp("lines")
-    cells = [nbformat.v4.new_code_cell(source) for source in (SET_UP, REPORT)]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}  # else JupyterLab asks for one
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), folder / "lines.ipynb")
-    with browser.jupyter(folder, tmp_path_factory.mktemp("config")) as server, browser.page() as page:
-        page.set_viewport_size({"width": 1100, "height": 1000})
-        page.problems = []
-        page.on("pageerror", lambda error: page.problems.append(str(error)))
-        browser.run_all(page, server, "lines.ipynb")
-        page.wait_for_selector(".tl-lines svg", timeout=SECONDS)
-        yield page
+def opened(open_cells):
+    page = open_cells((SET_UP, REPORT))
+    page.wait_for_selector(".tl-lines svg", timeout=SECONDS)
+    yield page
+    page.close()
 
 
 def report(page) -> dict:

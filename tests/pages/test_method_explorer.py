@@ -1,7 +1,6 @@
 """Lesson 04's explorer, which draws intervals, in JupyterLab in a real Chromium."""
 
 import browser
-import nbformat
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
@@ -16,17 +15,12 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def methods(tmp_path_factory):
+def methods(open_cells):
     """A page with nothing but the explorer."""
-    browser.require_chromium()
-    folder = tmp_path_factory.mktemp("methods")
-    spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(METHODS)], metadata=spec)
-    nbformat.write(notebook, folder / "methods.ipynb")
-    with browser.jupyter(folder, tmp_path_factory.mktemp("config"), "lab") as server, browser.page() as page:
-        browser.run_all(page, server, "methods.ipynb")
-        page.wait_for_selector(".tl-explorer svg circle", timeout=SECONDS)
-        yield page
+    page = open_cells((METHODS,))
+    page.wait_for_selector(".tl-explorer svg circle", timeout=SECONDS)
+    yield page
+    page.close()
 
 
 def sentence(page) -> str:

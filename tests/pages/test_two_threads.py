@@ -4,7 +4,6 @@ import json
 import time
 
 import browser
-import nbformat
 import pytest
 
 pytestmark = pytest.mark.browser
@@ -59,18 +58,13 @@ live = True
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory):
-    browser.require_chromium()
-    folder = tmp_path_factory.mktemp("threads")
-    cells = [nbformat.v4.new_code_cell(source) for source in (SET_UP, HEADS, SEEDING)]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}  # else JupyterLab asks for one
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), folder / "threads.ipynb")
-    with browser.jupyter(folder, tmp_path_factory.mktemp("config")) as server, browser.page() as page:
-        browser.run_all(page, server, "threads.ipynb")
-        # The first move makes the kernel's second thread, and would wait for a cell that is running.
-        photos(page).press("ArrowRight")
-        page.wait_for_selector(".tl-lab tbody tr:nth-child(2)", timeout=browser.PATIENCE * 1000)
-        yield page
+def opened(open_cells):
+    page = open_cells((SET_UP, HEADS, SEEDING))
+    # The first move makes the kernel's second thread, and would wait for a cell that is running.
+    photos(page).press("ArrowRight")
+    page.wait_for_selector(".tl-lab tbody tr:nth-child(2)", timeout=browser.PATIENCE * 1000)
+    yield page
+    page.close()
 
 
 def photos(page):
