@@ -71,6 +71,8 @@ def test_what_draws_nothing_is_seen_to_draw_nothing():
     with drawing:
         nn.Sequential(nn.Flatten(), nn.BatchNorm1d(3), nn.Dropout(0.0))(torch.ones(2, 3, 1))
         torch.zeros(3).fill_(2).sort()
+        functional.scaled_dot_product_attention(*torch.ones(3, 1, 1, 4, 8))
+        functional.scaled_dot_product_attention(*torch.ones(3, 1, 1, 4, 8, requires_grad=True), is_causal=True)
     assert not drawing.drawn
 
 

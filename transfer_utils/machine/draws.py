@@ -79,7 +79,14 @@ def _arguments(func: Any) -> list[str]:
 
 
 def _draws(func: Any, args: tuple, kwargs: dict) -> bool:
-    return torch.Tag.nondeterministic_seeded in func.tags and _on_cpu(args, kwargs)
+    tagged = torch.Tag.nondeterministic_seeded in func.tags
+    return tagged and _on_cpu(args, kwargs) and not _without_dropout(func, args, kwargs)
+
+
+def _without_dropout(func: Any, args: tuple, kwargs: dict) -> bool:
+    """Attention that drops nothing draws nothing, though it has the tag of what does."""
+    names = _arguments(func)
+    return "dropout_p" in names and not {**dict(zip(names, args, strict=False)), **kwargs}.get("dropout_p")
 
 
 def _on_cpu(args: tuple, kwargs: dict) -> bool:

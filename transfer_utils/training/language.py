@@ -24,7 +24,7 @@ from transfer_utils.backbones import (
     to_tokens,
     watch,
 )
-from transfer_utils.machine import autocast, best_device, gradient_scaler, has_own_memory, is_whole, send
+from transfer_utils.machine import autocast, best_device, gradient_scaler, is_whole, send
 from transfer_utils.training.recipes import check_numbers
 
 LARGEST_STEP = 1.0  # length to which longer gradients are cut
@@ -79,10 +79,8 @@ def reader(model: GPT, how: Reading) -> torch.optim.AdamW:
 
     The model goes to the device first, since the state of an optimiser goes where the weights are.
     """
-    device = best_device()
-    fused = has_own_memory(device) or None
-    weights = model.to(device).parameters()
-    return torch.optim.AdamW(weights, how.rate, betas=(0.9, 0.95), weight_decay=how.decay, fused=fused)
+    weights = model.to(best_device()).parameters()
+    return torch.optim.AdamW(weights, how.rate, betas=(0.9, 0.95), weight_decay=how.decay, fused=True)
 
 
 def read(

@@ -24,7 +24,7 @@ from transfer_utils.backbones import (
     watch,
 )
 from transfer_utils.data import LabelledSet
-from transfer_utils.machine import autocast, best_device, gradient_scaler, has_own_memory, is_whole, send
+from transfer_utils.machine import autocast, best_device, gradient_scaler, is_whole, send
 from transfer_utils.training import features
 from transfer_utils.training.batches import inputs
 from transfer_utils.training.checks import check_outputs, check_training
@@ -90,8 +90,8 @@ def _steps(
     batches = max(1, len(labels) // recipe.batch)
     steps = batches * recipe.epochs
     groups = parameter_groups(model, recipe.rate, recipe.head_ratio)
-    # fused: on a graphics card it also takes the scaler's answer there; the other kinds would fetch it in every step
-    optimiser = torch.optim.AdamW(groups, weight_decay=recipe.decay, fused=has_own_memory(device) or None)
+    # fused: one pass over the weights, and on a graphics card it takes the scaler's answer there, with no step waiting
+    optimiser = torch.optim.AdamW(groups, weight_decay=recipe.decay, fused=True)
     schedule, scaler = _schedule(optimiser, recipe, steps), gradient_scaler(device)
     mixed, drawing = autocast(device, training=network), machine.draws_from(generator)
 
