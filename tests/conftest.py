@@ -13,7 +13,7 @@ from transfer_utils.backbones import GPT, StagedModel, gpt
 from transfer_utils.data import ImageSet, photos
 from transfer_utils.machine import device, files, memory
 from transfer_utils.show import widgets
-from transfer_utils.training import features
+from transfer_utils.training import converted, features
 
 HERE = str(Path(__file__).parent)
 # What takes long, the longest first: begun last, it would leave the other workers with nothing to do.
@@ -68,7 +68,8 @@ def own_home(tmp_path, monkeypatch) -> Path:
 def in_float32(monkeypatch) -> None:
     """float32 even where the processor computes in bfloat16, for tests that compare two ways of computing."""
     monkeypatch.setattr(device, "precision", lambda _: torch.float32)
-    monkeypatch.setattr(features, "precision", lambda _: torch.float32)
+    for place in (features, converted):
+        monkeypatch.setattr(place, "precision", lambda _: torch.float32)
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
 """A classifier from a few photos: a frozen backbone, a linear probe, and a memory of what it was trained on."""
 
 import copy
+import math
 from dataclasses import dataclass
 
 import pandas as pd
 import torch
-from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor
 from torch.nn.functional import normalize
 from tqdm import tqdm
@@ -20,7 +20,7 @@ FOLDS = 5
 NEIGHBOURS = 5
 ORDINARY = 0.95  # the share of a classifier's own photos that it calls ordinary
 PENALTY = 1.0  # as good as any of five between 0.01 and 10, from 10 photos per class to 125
-CHUNK = 128  # photos at a time: an interrupted run keeps what is done, and views take much memory
+CHUNK = 256  # photos at a time, at most: an interrupted run keeps what is done, and views take much memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +80,8 @@ class Bank:
 
         The photos are dealt into five parts, or into as many as the smallest class has different photos.
         """
+        from sklearn.model_selection import StratifiedGroupKFold  # takes a second to import
+
         labels, groups = self.folder.photos.labels, self.folder.groups
         smallest = min(len(groups[labels == label].unique()) for label in labels.unique())
         deal = StratifiedGroupKFold(min(FOLDS, smallest), shuffle=True, random_state=seed)
@@ -116,7 +118,8 @@ def extract(folder: PhotoFolder, backbone: str = BACKBONE, views: bool = False) 
     model = backbones.load_backbone(backbone)
     freeze(model, through=model.stages[-2])
     photos, size = folder.photos, folder.photos.images.shape[-1]
-    parts = [photos[i : i + CHUNK] for i in range(0, len(photos), CHUNK)]
+    # Parts of one length, so that all of them are computed in the same way.
+    parts = [photos[rows] for rows in torch.arange(len(photos)).tensor_split(math.ceil(len(photos) / CHUNK))]
     plain = torch.cat([training.extract(model, part, size) for part in tqdm(parts, "running the network", leave=False)])
     copies = torch.zeros(0, *plain.shape)
     if views:

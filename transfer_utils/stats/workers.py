@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.metadata
+import importlib.util
 import os
 import pickle
 import re
@@ -209,5 +210,6 @@ def _peak_mb() -> int | None:
 
 
 def _versions() -> str:
-    packages = {name: importlib.metadata.version(name) for name in ("transfer_utils", "torch", "torchvision")}
-    return " ".join(f"{name} {version}" for name, version in packages.items())
+    """What computed, each with its version: OpenVINO too, which runs long passes where it is installed."""
+    there = (name for name in ("transfer_utils", "torch", "torchvision", "openvino") if importlib.util.find_spec(name))
+    return " ".join(f"{name} {importlib.metadata.version(name)}" for name in there)

@@ -1,5 +1,6 @@
 """What the frozen stages say about each photo, computed once."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -18,8 +19,9 @@ from transfer_utils.machine import (
     precision,
 )
 from transfer_utils.training.checks import as_features
+from transfer_utils.training.converted import BATCH, as_tuple, converted, runtime
 from transfer_utils.training.fingerprints import fingerprint
-from transfer_utils.training.items import check_input, prepared, raw
+from transfer_utils.training.items import check_input, prepared, raw, seen
 
 FEATURE_BATCH = 256
 CACHE_LIMIT = 2_000_000_000  # bytes of features in the cache folder
@@ -72,16 +74,19 @@ def by_stage(model: nn.Module, photos: LabelledSet, size: int) -> dict[str, Tens
     model = unwrapped(model)
     check_input("by_stage()", model, photos, size)
     stages = [name for name in model.stages[:-1] if name != "pool"]
+    averages = _Averages(OrderedDict((name, model.get_submodule(name)) for name in stages))
+    return dict(zip(stages, _outputs(model, averages, raw(model, photos, size), size), strict=True))
 
-    def averages(x: Tensor) -> list[Tensor]:
+
+class _Averages(nn.Sequential):
+    """Stages in a row that give what each of them says, on average."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         found = []
-        for name in stages:
-            x = model.get_submodule(name)(x)
-            found.append(_averaged(x).cpu())
-        return found
-
-    parts = zip(*_map(model, averages, raw(model, photos, size), size), strict=True)
-    return {name: torch.cat(part) for name, part in zip(stages, parts, strict=True)}
+        for stage in self:
+            x = stage(x)
+            found.append(_averaged(x))
+        return tuple(found)
 
 
 def _averaged(x: Tensor) -> Tensor:
@@ -93,17 +98,34 @@ def run_network(model: StagedModel, network: nn.Module, images: Tensor, size: in
     """What `network`, the model or its first stages, gives for images, uint8 (N, 3, H, W), or tokens, int64 (N, L), in
     eval mode: float32 on the CPU. TypeError or ValueError for what are no such images or tokens."""
     model.check_rows("run_network()", images)
-    return torch.cat(_map(model, lambda x: network(x).float().cpu(), images, size))
+    (found,) = _outputs(model, network, images, size)
+    return found
 
 
-def _map(model: StagedModel, function: Callable, images: Tensor, size: int) -> list:
-    """function(x) for every preprocessed batch, with the model in eval mode; every module's mode comes back."""
+def _outputs(model: StagedModel, network: nn.Module, rows: Tensor, size: int) -> list[Tensor]:
+    """What the network gives for all rows, in eval mode: each of its outputs, float32 on the CPU."""
+    with machine.on_free_cores(), machine.nothing_kept():
+        faster = converted(model, network, rows, size)
+        if faster:
+            parts = [faster(seen(model, batch, size)) for batch in rows.split(BATCH)]
+        else:
+            parts = _by_torch(model, network, rows, size)
+    return [torch.cat(output) for output in zip(*parts, strict=True)]
+
+
+def _by_torch(model: StagedModel, network: nn.Module, rows: Tensor, size: int) -> list[tuple[Tensor, ...]]:
+    """The outputs batch by batch; every module's mode comes back."""
     device = best_device()
-    work = machine.in_parts(lambda batch, _: function(prepared(model, batch.to(device), size)))
+
+    def run(batch: Tensor, _: float) -> tuple[Tensor, ...]:
+        outputs = as_tuple(network(prepared(model, batch.to(device), size)))
+        return tuple(output.float().cpu() for output in outputs)
+
+    work = machine.in_parts(run)
     # no_grad, not inference_mode: features must be able to enter a backward pass later
-    with machine.nothing_kept(), keeping_modes(model), torch.no_grad(), autocast(device):
+    with keeping_modes(model), torch.no_grad(), autocast(device):
         model.to(device).eval()
-        return [part for batch in images.split(FEATURE_BATCH) for part in work(batch)]
+        return [part for batch in rows.split(FEATURE_BATCH) for part in work(batch)]
 
 
 def _cached(
@@ -130,7 +152,7 @@ def _cached(
 def _key(kind: str, model: StagedModel, prefix: nn.Module, images: Tensor, size: int) -> str | None:
     """What the features are found again by. None where nobody can tell whether they are still the same."""
     device = best_device()
-    return fingerprint(model, prefix, images, device, precision(device), kind, size)
+    return fingerprint(model, prefix, images, device, precision(device), runtime(images, size), kind, size)
 
 
 def nearest(bank: Tensor, queries: Iterable[int], count: int = 8) -> Tensor:

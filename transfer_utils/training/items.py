@@ -28,6 +28,11 @@ def raw(model: StagedModel, items: LabelledSet, size: int) -> Tensor:
     return items.images
 
 
+def seen(model: StagedModel, rows: Tensor, size: int) -> Tensor:
+    """Some rows of raw(), at the size at which the network sees them."""
+    return rows if isinstance(model, TextModel) else resize(rows, size)
+
+
 def prepared(model: StagedModel, rows: Tensor, size: int) -> Tensor:
     """Some rows of raw(), as the first stage gets them."""
-    return channels_last(model.preprocess(rows if isinstance(model, TextModel) else resize(rows, size)))
+    return channels_last(model.preprocess(seen(model, rows, size)))

@@ -103,7 +103,7 @@ def _guarded(
 ) -> Generator[Tensor]:
     """The steps, after which modes are as before, and no traceback keeps the tensors of a step that failed."""
     refuse_while_training(model, "read()", but=inspect.currentframe())  # this one is running already
-    with machine.nothing_kept(), restoring_modes(model):
+    with machine.on_free_cores(), machine.nothing_kept(), restoring_modes(model):
         yield from _steps(model, tokens, how, optimiser, done)
 
 
@@ -144,7 +144,7 @@ def surprise(model: nn.Module, tokens: Tensor) -> float:
     tiles = tokens[: (len(tokens) - 1) // LONGEST * LONGEST].view(-1, LONGEST)
     targets = tokens[1 : 1 + tiles.numel()].view(-1, LONGEST)
     total = torch.zeros((), device=device)
-    with keeping_modes(gpt), torch.no_grad(), autocast(device):
+    with machine.on_free_cores(), keeping_modes(gpt), torch.no_grad(), autocast(device):
         gpt.to(device).eval()
         for x, y in zip(tiles.split(LOOK_BATCH), targets.split(LOOK_BATCH), strict=True):
             total += cross_entropy(

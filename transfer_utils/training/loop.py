@@ -75,7 +75,7 @@ def _guarded(
 ) -> Generator[Step | Epoch]:
     """The steps, after which modes are as before, and no traceback keeps the tensors of a step that failed."""
     refuse_while_training(model, "A second training", but=inspect.currentframe())  # this one is running already
-    with machine.nothing_kept(), restoring_modes(model):
+    with machine.on_free_cores(), machine.nothing_kept(), restoring_modes(model):
         yield from _steps(model, photos, valid, size, recipe, cache)
 
 
