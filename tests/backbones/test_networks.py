@@ -46,7 +46,7 @@ def test_staged_lite0_is_timms(monkeypatch):
     original = stir(timm.create_model("tf_efficientnet_lite0", pretrained=False))
     with torch.no_grad():
         original.classifier.weight.normal_()
-    monkeypatch.setattr(networks.timm, "create_model", lambda name, **_: copy.deepcopy(original))
+    monkeypatch.setattr(timm, "create_model", lambda name, **_: copy.deepcopy(original))
     staged = load_backbone("efficientnet_lite0", pretrained=False)
     assert staged.stages == ["stem", *(f"stage{i}" for i in range(1, 8)), "neck", "pool", "head"]
     assert_staged_equals(original, staged, 96, "stem", "stage4", "pool")
@@ -66,7 +66,7 @@ def test_staged_lite0_with_imagenet_weights_is_timms():
 def test_staged_resnet_is_torchvisions(monkeypatch, name):
     original = stir(torchvision.models.get_model(name, weights=None))
     built = {name: original}
-    monkeypatch.setattr(networks.torchvision.models, "get_model", lambda name, weights: copy.deepcopy(built[name]))
+    monkeypatch.setattr(torchvision.models, "get_model", lambda name, weights: copy.deepcopy(built[name]))
     staged = load_backbone(name, pretrained=False)
     assert staged.stages == ["stem", "stage1", "stage2", "stage3", "stage4", "pool", "head"]
     assert_staged_equals(original, staged, 64, "stem", "stage2", "pool")
@@ -86,7 +86,7 @@ def test_staged_resnet_is_torchvisions(monkeypatch, name):
 )
 def test_staged_timm_model_is_the_original(monkeypatch, name, size):
     built = {name: stir(timm.create_model(name, pretrained=False))}
-    monkeypatch.setattr(networks.timm, "create_model", lambda name, **_: copy.deepcopy(built[name]))
+    monkeypatch.setattr(timm, "create_model", lambda name, **_: copy.deepcopy(built[name]))
     staged = load_backbone(f"timm/{name}", pretrained=False)
     assert staged.stages == ["features", "head"]
     assert_staged_equals(built[name], staged, size, "features")

@@ -2,7 +2,6 @@ import contextlib
 import io
 from types import SimpleNamespace
 
-import joblib
 import pytest
 import torch
 
@@ -36,16 +35,6 @@ def plug_in(monkeypatch):
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: name)
 
     return plug
-
-
-@pytest.fixture
-def threads(monkeypatch):
-    """Four physical cores, eight by name, and no wish; torch's own number of threads comes back afterwards."""
-    monkeypatch.setattr(joblib, "cpu_count", lambda only_physical_cores=False: 4 if only_physical_cores else 8)
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 # --- which device -------------------------------------------------------------------------------------------------
@@ -214,35 +203,6 @@ def test_send_waits_for_what_shares_the_memory_of_the_computer(kind, waits):
             return device.type, non_blocking
 
     assert machine.send(Sent(), torch.device(kind)) == (kind, not waits)
-
-
-# --- threads ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("cores", "expected"), [(1, 1), (2, 2), (4, 3), (64, 63)])
-def test_all_cores_compute_but_one_from_three_on(cores, expected):
-    assert machine_device.best_threads(cores, None) == expected
-
-
-@pytest.mark.parametrize(("cores", "wished", "expected"), [(4, "2", 2), (4, "4", 4), (1, "8", 8)])
-def test_a_wish_wins(cores, wished, expected):
-    assert machine_device.best_threads(cores, wished) == expected
-
-
-@pytest.mark.parametrize("wished", ["", "0", "many", "-1", "2.5", "4,2", " "])
-def test_a_nonsensical_wish_does_not(wished):
-    assert machine_device.best_threads(4, wished) == 3
-
-
-def test_use_threads_counts_physical_cores(threads):
-    machine.use_threads()
-    assert torch.get_num_threads() == 3
-
-
-def test_use_threads_hears_the_wish(threads, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    machine.use_threads()
-    assert torch.get_num_threads() == 2
 
 
 # --- in words -----------------------------------------------------------------------------------------------------

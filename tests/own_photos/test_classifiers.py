@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn import model_selection
 from small_classifiers import (
     CLASSES,
     SIZE,
@@ -137,7 +138,7 @@ def test_a_class_that_is_missing_from_a_training_part_keeps_its_column(monkeypat
         def split(self, _, labels, __):
             return [(np.flatnonzero(labels != i), np.flatnonzero(labels == i)) for i in range(3)]
 
-    monkeypatch.setattr(classifiers, "StratifiedGroupKFold", ByClass)
+    monkeypatch.setattr(model_selection, "StratifiedGroupKFold", ByClass)
     logits = bank.cross_validate()
     assert logits.shape == (18, 3)
     assert torch.isfinite(logits).all()

@@ -3,11 +3,11 @@
 import copy
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
-from torch.utils.flop_counter import FlopCounterMode
 
 from transfer_utils.backbones.freezing import count_parameters, freeze, refuse_untrainable
 from transfer_utils.backbones.stages import StagedModel, unwrapped
@@ -50,7 +50,7 @@ def activation_bytes(model: nn.Module, size: int, batch: int) -> int:
 def step_flops(model: nn.Module, size: int, batch: int) -> int:
     """Floating-point operations of one training step, forward and backward, as torch counts them."""
     network, x, y = _step_parts(model, size, batch)
-    with FlopCounterMode(display=False) as counter:
+    with _counter() as counter:
         cross_entropy(network(x), y).backward()
     return counter.get_total_flops()
 
@@ -61,9 +61,15 @@ def prefix_flops(model: nn.Module, size: int) -> int:
     staged.check_size("prefix_flops()", size)
     copied = copy.deepcopy(staged).to(best_device()).eval()
     prefix, _ = copied.parts()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with _counter() as counter, torch.no_grad():
         prefix(_input(copied, size, 1))
     return counter.get_total_flops()
+
+
+def _counter() -> Any:
+    from torch.utils.flop_counter import FlopCounterMode  # imports triton
+
+    return FlopCounterMode(display=False)
 
 
 def weight_bytes(model: nn.Module) -> int:

@@ -5,9 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-import timm
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from transfer_utils import machine
@@ -93,6 +91,8 @@ def _course_gpt(checkpoint: str, pretrained: bool) -> StagedModel:
 
 
 def _efficientnet_lite0(_: str, pretrained: bool) -> StagedModel:
+    import timm  # takes two seconds, with torchvision, which it imports
+
     network: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     if pretrained:
         network.load_state_dict(_lite0_weights(list(network.state_dict())))
@@ -119,6 +119,8 @@ def _lite0_weights(names: list[str]) -> dict[str, Tensor]:
 
 def _torchvision_resnet(name: str) -> Callable[[str, bool], StagedModel]:
     def build(_: str, pretrained: bool) -> StagedModel:
+        import torchvision
+
         network: Any = torchvision.models.get_model(name, weights=None)
         if pretrained:
             url = torchvision.models.get_model_weights(name).DEFAULT.url
@@ -138,6 +140,8 @@ def _torchvision_resnet(name: str) -> Callable[[str, bool], StagedModel]:
 
 
 def _timm(name: str, pretrained: bool) -> StagedModel:
+    import timm
+
     if not timm.is_model(name):
         raise unknown("timm model", name, timm.list_models(f"*{re.split('[_.]', name)[0]}*")[:12] or ["resnet18"])
     network: Any = _download(name, lambda: timm.create_model(name, pretrained=pretrained))

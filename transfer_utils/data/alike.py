@@ -2,15 +2,18 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_matrix
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 ALIKE = 0.5  # lines are near-duplicates from this share of common word pairs on (Jaccard)
 AT_ONCE = 500  # lines that are compared with all others in one product
 
 
-def word_pairs(lines: Iterable[str]) -> csr_matrix:
+def word_pairs(lines: Iterable[str]) -> "csr_matrix":
     """Which neighbouring words each line has, its start and end among them: 0 or 1, (lines, pairs)."""
     from sklearn.feature_extraction.text import CountVectorizer  # slow to import, and photos need none of it
 
@@ -18,7 +21,7 @@ def word_pairs(lines: Iterable[str]) -> csr_matrix:
     return CountVectorizer(ngram_range=(2, 2), binary=True, token_pattern=r"\S+").fit_transform(framed).tocsr()
 
 
-def near_duplicates(pairs: csr_matrix, of: csr_matrix) -> Iterator[tuple[int, int]]:
+def near_duplicates(pairs: "csr_matrix", of: "csr_matrix") -> Iterator[tuple[int, int]]:
     """Rows of the first and of the second matrix whose lines are alike."""
     sizes, others = (np.asarray(matrix.sum(1)).ravel() for matrix in (pairs, of))
     for start in range(0, pairs.shape[0], AT_ONCE):

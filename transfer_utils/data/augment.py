@@ -8,7 +8,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-from torchvision.transforms.v2 import functional as transforms
 
 from transfer_utils import machine
 from transfer_utils.machine import Seed, check_photos, send
@@ -75,12 +74,16 @@ def blur(photos: Tensor) -> Tensor:
     """Photos out of focus: a Gaussian of one pixel."""
     check_photos("blur()", photos)
     _check_sides("blur()", photos, 3)  # half of the kernel
+    from torchvision.transforms.v2 import functional as transforms  # takes a second to import
+
     return transforms.gaussian_blur(photos, kernel_size=[7, 7], sigma=[1.0, 1.0])
 
 
 def low_contrast(photos: Tensor) -> Tensor:
     """Photos in fog: a third of the contrast."""
     check_photos("low_contrast()", photos)
+    from torchvision.transforms.v2 import functional as transforms
+
     return transforms.adjust_contrast(photos, 1 / 3)
 
 

@@ -1,6 +1,7 @@
 """What this computer is and can do, and where files lie."""
 
 from transfer_utils.machine.cache import digest, keep, recall
+from transfer_utils.machine.cores import on_free_cores, use_threads
 from transfer_utils.machine.device import (
     autocast,
     best_device,
@@ -8,10 +9,8 @@ from transfer_utils.machine.device import (
     channels_last,
     describe,
     gradient_scaler,
-    has_own_memory,
     precision,
     send,
-    use_threads,
 )
 from transfer_utils.machine.doctor import check
 from transfer_utils.machine.downloads import download_weights, fetch
@@ -44,13 +43,13 @@ __all__ = [
     "fetch",
     "generator",
     "gradient_scaler",
-    "has_own_memory",
     "in_parts",
     "is_whole",
     "keep",
     "no_second_draws",
     "nothing_kept",
     "on_device",
+    "on_free_cores",
     "precision",
     "read_shipped",
     "recall",

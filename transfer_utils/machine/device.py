@@ -7,7 +7,6 @@ import platform
 import re
 from dataclasses import dataclass
 
-import joblib
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
@@ -112,22 +111,6 @@ def channels_last(x: Tensor) -> Tensor:
 def has_own_memory(device: torch.device) -> bool:
     """Whether this is a graphics card, which works by itself on memory of its own, unlike a CPU or a Mac's unit."""
     return device.type not in ("cpu", "mps")
-
-
-def best_threads(cores: int, wished: str | None) -> int:
-    """The threads to compute with: as the variable OMP_NUM_THREADS wishes, otherwise all cores but one.
-
-    The browser and the notebook's server need a core too, and every step of a training waits for its slowest thread.
-    Of two cores both are used: there a lesson with half of the machine takes longer than one that has to share.
-    """
-    if wished and wished.isdecimal() and int(wished):
-        return int(wished)
-    return cores - 1 if cores > 2 else cores
-
-
-def use_threads() -> None:
-    """Set torch's number of threads, from the cores that this process may use: a container may have fewer than show."""
-    torch.set_num_threads(best_threads(joblib.cpu_count(only_physical_cores=True), os.environ.get("OMP_NUM_THREADS")))
 
 
 def _has_depthwise(network: nn.Module) -> bool:

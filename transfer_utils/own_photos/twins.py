@@ -2,8 +2,6 @@
 
 import numpy as np
 import torch
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,6 +15,9 @@ ALIKE = 0.92
 
 def alike(images: Tensor) -> Tensor:
     """A number per photo, int64 (N,); equal numbers mean that photos look nearly the same, perhaps mirrored."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     thumbnails = [functional.adaptive_avg_pool2d(chunk.float(), THUMBNAIL) for chunk in images.split(CHUNK)]
     plain, mirrored = (_unit(torch.cat(t)) for t in (thumbnails, [t.flip(3) for t in thumbnails]))
     labels = np.arange(len(images))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -92,6 +91,8 @@ class Evaluation:
         answers, the aim is no more confidence than (n + 1) / (n + 2) for n photos (Platt 1999): with all of them right
         it would grow without end. Source: https://arxiv.org/abs/1706.04599
         """
+        from scipy.optimize import minimize_scalar
+
         count, classes = self.logits.shape
         doubt = classes / ((classes - 1) * (count + 2))
         logits = self.logits.double()

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from scipy.stats import binomtest, t
 
 
 class Verdict(StrEnum):
@@ -75,6 +74,8 @@ def share_interval(right: int, n: int) -> Share:
     """
     if not 0 <= right <= n or n < 1:
         raise ValueError(f"share_interval() got {right} of {n}; it needs at least 1 photo, and 0 to all of them right.")
+    from scipy.stats import binomtest  # takes half a second to import
+
     found = binomtest(int(right), int(n)).proportion_ci(method="wilson")
     return Share(right / n, float(found.low), float(found.high), int(n))
 
@@ -84,5 +85,7 @@ def mean_interval(values: Iterable[float], confidence: float = 0.95) -> Interval
     sample = np.asarray(list(values), dtype=float)
     if len(sample) < 2:
         raise ValueError(f"mean_interval() got {len(sample)} value(s); an interval needs at least 2 seeds.")
+    from scipy.stats import t
+
     half = t.ppf((1 + confidence) / 2, len(sample) - 1) * sample.std(ddof=1) / np.sqrt(len(sample))
     return Interval(float(sample.mean()), float(sample.mean() - half), float(sample.mean() + half), len(sample))
