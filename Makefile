@@ -59,10 +59,9 @@ sweep: checkpoints  ## run the grid of lesson 4 again, resumable (about 80 minut
 sweep-check: checkpoints  ## run 20 random rows of the grid again and compare
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/sweep_check.py
 
-bench: $(READY)  ## time sweeps and probes side by side with the plain way, and a folder of photos (six minutes)
-	$(BIN)/python benchmarks/sweeps.py
-	$(BIN)/python benchmarks/probes.py
-	$(BIN)/python benchmarks/folders.py
+bench: $(READY)  ## time the course side by side with the plain way and with other libraries (twenty minutes), for docs/speed.md
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
+	$(BIN)/python benchmarks/run.py
 
 bench-widgets: $(READY)  ## time how fast the widgets answer in a real browser (two minutes)
 	$(BIN)/python benchmarks/widgets.py

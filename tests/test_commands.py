@@ -506,3 +506,14 @@ def test_help_of_predict_has_an_example(capsys):
 def test_predict_without_photos_shows_how_to_call_it(arguments, capsys):
     assert ask(*arguments) == 2
     assert "usage: python -m transfer_utils predict" in capsys.readouterr().err
+
+
+# --- start-up -------------------------------------------------------------------------------------------------------
+
+HEAVY = "{'timm', 'torchvision', 'sklearn', 'scipy', 'triton', 'openvino', 'torch._dynamo', 'matplotlib.pyplot'}"
+
+
+@pytest.mark.parametrize("rooms", ["own_photos", "backbones, course, data, show, stats, training"])
+def test_what_takes_seconds_to_import_waits_until_it_is_used(rooms):
+    script = f"import sys; from transfer_utils import {rooms}; print(*{HEAVY} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "\n"

@@ -62,8 +62,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _train(chosen: argparse.Namespace) -> None:
     """Print the folder of the saved model on standard output, everything else on standard error."""
-    from transfer_utils import own_photos
+    from transfer_utils import machine, own_photos
 
+    machine.use_threads()
+    machine.hold_memory()
     try:
         saved = own_photos.train_folder(chosen.photos, chosen.out)
     except (OSError, ValueError, RuntimeError) as error:
@@ -72,8 +74,10 @@ def _train(chosen: argparse.Namespace) -> None:
 
 
 def _predict(chosen: argparse.Namespace) -> None:
-    from transfer_utils import own_photos
+    from transfer_utils import machine, own_photos
 
+    machine.use_threads()
+    machine.hold_memory()
     try:
         classifier = own_photos.load(chosen.model)
     except (OSError, ValueError) as error:

@@ -1,8 +1,10 @@
 """What happens when memory runs out, on a processor that only says so."""
 
 import gc
+import subprocess
 import sys
 import weakref
+from pathlib import Path
 
 import pytest
 import torch
@@ -224,3 +226,35 @@ def test_neither_do_those_of_the_error_behind_it(tiny, pairs):
     gc.collect()
     assert caught.value.__cause__ is breaks.error
     assert not any(reference() is not None for reference in breaks.held)
+
+
+FAULTS = """
+import resource, sys, torch
+from transfer_utils import machine
+if "hold" in sys.argv:
+    machine.hold_memory()
+def touch(times):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(times):
+        torch.ones(10_000_000)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+touch(2)
+print(touch(10))
+"""
+
+
+@pytest.mark.skipif(not Path("/lib/x86_64-linux-gnu/libc.so.6").exists(), reason="another system or C library")
+def test_memory_that_is_held_is_not_asked_for_again():
+    faults = [
+        int(subprocess.run([sys.executable, "-c", FAULTS, word], capture_output=True, text=True, check=True).stdout)
+        for word in ("hold", "give back")
+    ]
+    assert 10 * faults[0] < faults[1]
+
+
+def test_where_there_is_no_such_library_nothing_happens(monkeypatch):
+    def missing(_):
+        raise OSError("no such file")
+
+    monkeypatch.setattr(memory.ctypes, "CDLL", missing)
+    machine.hold_memory()

@@ -54,14 +54,15 @@ def settings(profile: str = "auto", quick: bool = False, home: str | None = None
     """The settings of a profile: 'cpu', 'gpu', or 'auto' for what suits this computer, see best_profile.
 
     quick, or the environment variable COURSE_QUICK=1, cuts every training to a few steps. home: the folder that keeps
-    downloads, features and saved models, see use_home; without one, see cache_folder. Sets torch's number of threads,
-    see device.best_threads.
+    downloads, features and saved models, see use_home; without one, see cache_folder. Sets up this process to compute:
+    see use_threads and hold_memory.
     """
     if profile not in ("auto", "cpu", "gpu"):
         raise unknown("profile", profile, ("auto", "cpu", "gpu"))
     # Decided before anything is computed: a learner reads at the top whether it is kept, and workers inherit it.
     use_home(home) if home else machine.cache_folder()
     machine.use_threads()
+    machine.hold_memory()
     quick = quick or os.environ.get("COURSE_QUICK", "0") not in ("", "0")
     found = machine.best_device()
     if profile == "auto":

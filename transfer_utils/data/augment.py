@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from transfer_utils import machine
 from transfer_utils.machine import Seed, check_photos, send
@@ -25,13 +24,16 @@ def shift(photos: Tensor, generator: torch.Generator, most: int = 4) -> Tensor:
     """Move each photo of a batch (N, 3, H, W) by up to `most` pixels each way; the border is mirrored inwards."""
     count, _, height, width = photos.shape
     dy, dx = send(torch.randint(0, 2 * most + 1, (2, count, 1), generator=generator), photos.device)
-    # reflect padding is not there for uint8; a byte fits into a float exactly
-    padded = pad(photos.float(), (most,) * 4, mode="reflect").to(photos.dtype)
-    rows = (dy + torch.arange(height, device=photos.device))[:, None, :, None]
-    columns = (dx + torch.arange(width, device=photos.device))[:, None, None, :]
+    rows = _inside(dy + torch.arange(height, device=photos.device) - most, height)[:, None, :, None]
+    columns = _inside(dx + torch.arange(width, device=photos.device) - most, width)[:, None, None, :]
     photo = torch.arange(count, device=photos.device)[:, None, None, None]
     channel = torch.arange(photos.shape[1], device=photos.device)[None, :, None, None]
-    return padded[photo, channel, rows, columns]
+    return photos[photo, channel, rows, columns]
+
+
+def _inside(positions: Tensor, size: int) -> Tensor:
+    """Positions up to `size` - 1 beyond the border, mirrored at it."""
+    return size - 1 - (size - 1 - positions.abs()).abs()
 
 
 def flip_and_shift(photos: Tensor, seed: Seed) -> Tensor:

@@ -19,7 +19,7 @@ from transfer_utils.machine.errors import unknown
 from transfer_utils.machine.files import expanded, read_shipped, shipped_folder, write_atomically, write_checksums
 from transfer_utils.machine.homes import cache_folder, temporary_folder, trouble, use_home
 from transfer_utils.machine.locks import alone
-from transfer_utils.machine.memory import in_parts, nothing_kept, on_device
+from transfer_utils.machine.memory import hold_memory, in_parts, nothing_kept, on_device
 from transfer_utils.machine.tensors import check_labels, check_photos, check_size, check_tokens, is_whole
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "fetch",
     "generator",
     "gradient_scaler",
+    "hold_memory",
     "in_parts",
     "is_whole",
     "keep",
