@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 8 · Is it only for images?
 #
-# *60 minutes. On two CPU cores the cells take a little more than a minute in all.*
+# *60 minutes. On two CPU cores the cells take about a minute in all.*
 #
 # Everything so far was about photos. This lesson does the same with words: a network learns a large general task, and we
 # reuse it. In this lesson we

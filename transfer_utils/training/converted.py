@@ -62,7 +62,8 @@ def converted(model: StagedModel, network: nn.Module, rows: Tensor, size: int) -
     path, hint = cache_folder() / "networks" / f"{key}.safetensors", HINTS[precision(device)]
     kept = machine.recall(path)
     if kept is None:
-        kept = _compiled_bytes(model, network, seen(model, rows[:3], size), hint)
+        example = rows[torch.arange(3) % len(rows)]  # one more than a trace sees: it must not go by their number
+        kept = _compiled_bytes(model, network, seen(model, example, size), hint)
         machine.keep(path, kept, LIMIT)
     return _loaded(kept, hint) if len(kept) else None
 
