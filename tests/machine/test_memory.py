@@ -228,6 +228,24 @@ def test_neither_do_those_of_the_error_behind_it(tiny, pairs):
     assert not any(reference() is not None for reference in breaks.held)
 
 
+@pytest.mark.parametrize("place", ["forward", "forward_pre"])
+def test_neither_do_those_of_a_module_with_hooks(tiny, pairs, place):
+    """It calls itself through a function inside a function, which has cells of its own."""
+    model, held = tiny(), []
+
+    def fail(_, args, *__):
+        held.append(weakref.ref(args[0]))
+        raise RuntimeError("on purpose")
+
+    getattr(model.body, f"register_{place}_hook")(fail)
+    with pytest.raises(RuntimeError, match="on purpose") as caught:
+        in_training(model, *pairs)
+    gc.collect()
+    assert caught.tb
+    assert held
+    assert held[0]() is None
+
+
 FAULTS = """
 import resource, sys, torch
 from transfer_utils import machine

@@ -7,10 +7,12 @@ import gc
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from types import TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.modules import module as modules_of_torch
 
 from transfer_utils.machine.device import best_device, has_own_memory, send
 
@@ -88,8 +90,18 @@ def nothing_kept() -> Iterator[None]:
         while link is not None and id(link) not in seen:  # an error can be its own cause
             seen.add(id(link))
             traceback.clear_frames(link.__traceback__)
+            _clear_closures(link.__traceback__)
             link = link.__cause__ or link.__context__
         raise
+
+
+def _clear_closures(trace: TracebackType | None) -> None:
+    """A module with hooks calls itself through a function inside a function, whose cells outlive the cleared frame."""
+    for frame, _ in traceback.walk_tb(trace):
+        if frame.f_code.co_filename == modules_of_torch.__file__ and frame.f_code.co_name == "inner":
+            for function in gc.get_referents(frame):
+                for cell in getattr(function, "__closure__", None) or ():
+                    cell.cell_contents = None
 
 
 def hold_memory() -> None:
