@@ -40,8 +40,7 @@ print("REPORT" + json.dumps({"asked": asked, "state": reader.state}))
 def opened(open_cells):
     page = open_cells((SET_UP, REPORT))
     page.wait_for_selector(".tl-lines svg", timeout=SECONDS)
-    yield page
-    page.close()
+    return page
 
 
 def report(page) -> dict:

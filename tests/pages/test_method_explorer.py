@@ -19,8 +19,7 @@ def methods(open_cells):
     """A page with nothing but the explorer."""
     page = open_cells((METHODS,))
     page.wait_for_selector(".tl-explorer svg circle", timeout=SECONDS)
-    yield page
-    page.close()
+    return page
 
 
 def sentence(page) -> str:

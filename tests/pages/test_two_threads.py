@@ -63,8 +63,7 @@ def opened(open_cells):
     # The first move makes the kernel's second thread, and would wait for a cell that is running.
     photos(page).press("ArrowRight")
     page.wait_for_selector(".tl-lab tbody tr:nth-child(2)", timeout=browser.PATIENCE * 1000)
-    yield page
-    page.close()
+    return page
 
 
 def photos(page):
