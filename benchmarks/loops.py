@@ -83,18 +83,13 @@ class Pictures(Dataset):
         return self.transform(self.pictures[index]), self.labels[index]
 
 
-def tutorial_loop(
-    photos: ImageSet, epochs: int, batch: int, rate: float = 0.01, after: Callable[[nn.Module], bool] | None = None
-) -> nn.Module:
-    """The loop of https://pytorch.org/tutorials/beginner/transfer_learning_tutorial.html, its SGD and its `.item()`.
-
-    after: looks at the model after an epoch, and says whether that is enough.
-    """
+def tutorial_loop(photos: ImageSet, epochs: int, batch: int) -> nn.Module:
+    """The loop of https://pytorch.org/tutorials/beginner/transfer_learning_tutorial.html, its SGD and its `.item()`."""
     model = fresh(photos)
     steps = [transforms.RandomHorizontalFlip(), transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.25,) * 3)]
     loader = DataLoader(Pictures(photos, transforms.Compose(steps)), batch_size=batch, shuffle=True)
     criterion = nn.CrossEntropyLoss()
-    optimiser = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     for _ in range(epochs):
         model.train()
         running_loss, corrects = 0.0, 0
@@ -107,8 +102,6 @@ def tutorial_loop(
             optimiser.step()
             running_loss += loss.item() * inputs.size(0)
             corrects += torch.sum(found == labels).item()
-        if after and after(model):
-            break
     return model
 
 
