@@ -24,11 +24,14 @@ def word_pairs(lines: Iterable[str]) -> "csr_matrix":
 def near_duplicates(pairs: "csr_matrix", of: "csr_matrix") -> Iterator[tuple[int, int]]:
     """Rows of the first and of the second matrix whose lines are alike."""
     sizes, others = (np.asarray(matrix.sum(1)).ravel() for matrix in (pairs, of))
+    by_pair = of.T.tocsr()
     for start in range(0, pairs.shape[0], AT_ONCE):
-        common = (pairs[start : start + AT_ONCE] @ of.T).tocoo()
-        rows = common.row + start
-        alike = common.data >= ALIKE * (sizes[rows] + others[common.col] - common.data)
-        yield from zip(rows[alike].tolist(), common.col[alike].tolist(), strict=True)
+        common = (pairs[start : start + AT_ONCE] @ by_pair).tocoo()
+        # Most share one pair, such as the start: fewer than the shortest would need. The rest is looked at closely.
+        enough = common.data >= ALIKE * sizes[start : start + AT_ONCE].min()
+        shared, rows, columns = common.data[enough], common.row[enough] + start, common.col[enough]
+        alike = shared >= ALIKE * (sizes[rows] + others[columns] - shared)
+        yield from zip(rows[alike].tolist(), columns[alike].tolist(), strict=True)
 
 
 def unalike(lines: list[str]) -> list[int]:

@@ -1,4 +1,7 @@
-"""A line reader in JupyterLab in a real Chromium: lines are typed, and answers come back in order."""
+"""Widgets that answer and train nothing, in one JupyterLab in a real Chromium.
+
+A line reader, whose answers come back in the order of the typed lines, and lesson 04's explorer, which draws intervals.
+"""
 
 import json
 
@@ -9,6 +12,10 @@ from axe_playwright_python.sync_playwright import Axe
 pytestmark = pytest.mark.browser
 SECONDS = browser.PATIENCE * 1000  # of a wait, in milliseconds
 
+METHODS = """
+from transfer_utils import course, stats
+course.method_explorer(stats.select(course.chosen(stats.results("sweep")), network="course_resnet"))
+"""
 SET_UP = """
 import json, time
 from transfer_utils import backbones, course, data, show, training
@@ -23,7 +30,7 @@ read, asked, live = reader.read, [], False
 def slow(line):
     asked.append(line)
     if line.startswith("slow"):
-        time.sleep(1.5)
+        time.sleep(1)
     if line == "break":
         raise RuntimeError("the network is gone")
     return read(line)
@@ -38,8 +45,9 @@ print("REPORT" + json.dumps({"asked": asked, "state": reader.state}))
 
 @pytest.fixture(scope="module")
 def opened(open_cells):
-    page = open_cells((SET_UP, REPORT))
-    page.wait_for_selector(".tl-lines svg", timeout=SECONDS)
+    page = open_cells((METHODS, SET_UP, REPORT))
+    for drawn in (".tl-explorer svg circle", ".tl-lines svg"):
+        page.wait_for_selector(drawn, timeout=SECONDS)
     return page
 
 
@@ -80,12 +88,15 @@ def top(page) -> float:
     return box["y"] - page.locator(".tl-lines").bounding_box()["y"], box["height"]
 
 
+# --- the line reader ------------------------------------------------------------------------------------------------
+
+
 def test_the_first_example_stands_there(opened):
     assert field(opened).input_value() == "a small bird with a short tail"
     assert words(opened).startswith("a small bird with a short tail. With 20 labels per topic: ")
     assert len(bars(opened)) == 10
     assert opened.locator(".tl-lines li").count() == 5
-    assert not opened.locator("[data-still]").is_visible()
+    assert opened.locator("[data-still]:visible").count() == 0
 
 
 def test_a_typed_line_is_answered_and_nothing_jumps(opened):
@@ -190,3 +201,41 @@ def test_no_serious_accessibility_violation(opened):
     found = Axe().run(opened, context=".tl-lines").response["violations"]
     assert [v["help"] for v in found if v["impact"] in ("serious", "critical")] == []
     assert opened.problems == []
+
+
+# --- lesson 04's explorer -------------------------------------------------------------------------------------------
+
+
+def sentence(page) -> str:
+    return page.locator(".tl-explorer p").inner_text()
+
+
+def test_keys_choose_a_setting_and_the_pick_is_marked(opened):
+    sliders = [opened.get_by_role("slider", name=n) for n in ("pretrained on", "new task", "photos per class")]
+    for slider, key in zip(sliders, ("Home", "Home", "Home"), strict=True):
+        slider.focus()
+        opened.keyboard.press(key)
+    first = sentence(opened)
+    assert ", 5 photos per class. Best on valid photos: " in first
+    sliders[2].focus()
+    opened.keyboard.press("ArrowRight")
+    assert ", 20 photos per class. Best on valid photos: " in sentence(opened)
+    names = opened.locator(".tl-explorer svg text[font-weight='700']").all_text_contents()
+    assert len(names) == 2  # its name, and what it costs
+    assert f"We would take {names[0]}" in sentence(opened)
+
+
+def test_every_interval_lies_inside_the_chart(opened):
+    inside = """() => {
+      const svg = document.querySelector(".tl-explorer svg"), box = svg.getBoundingClientRect();
+      const parts = [...svg.querySelectorAll("circle, path, text")].map((part) => part.getBoundingClientRect());
+      const within = (part) => part.left >= box.left - 1 && part.right <= box.right + 1;
+      return parts.every(within);
+    }"""
+    slider = opened.get_by_role("slider", name="pretrained on")
+    slider.focus()
+    for key in ("Home", "ArrowRight", "ArrowRight", "ArrowRight"):
+        opened.keyboard.press(key)
+        assert opened.evaluate(inside)
+    found = Axe().run(opened, context=".tl-explorer").response["violations"]
+    assert [v["id"] for v in found if v["impact"] in ("serious", "critical")] == []
