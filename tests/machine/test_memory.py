@@ -218,6 +218,25 @@ def test_an_error_passes_and_the_tensors_of_its_step_do_not_stay(tiny, pairs, mo
     assert not any(reference() is not None for reference in breaks.held)
 
 
+def test_neither_does_its_optimiser(tiny, pairs, monkeypatch):
+    """Its steps are functions inside a function, whose variables outlive them."""
+    made, optimiser = [], torch.optim.AdamW
+
+    def noted(*args, **options):
+        adam = optimiser(*args, **options)
+        made.append(weakref.ref(adam))
+        return adam
+
+    monkeypatch.setattr(torch.optim, "AdamW", noted)
+    model = tiny()
+    model.pool.register_forward_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError) as failed:
+        in_training(model, *pairs)
+    gc.collect()
+    assert failed.value.__traceback__ is not None
+    assert [reference() for reference in made] == [None]
+
+
 def test_neither_do_those_of_the_error_behind_it(tiny, pairs):
     model = tiny()
     breaks = model.stem[1] = BreaksInTurn(RuntimeError("a wrong shape"))

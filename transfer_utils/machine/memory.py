@@ -7,6 +7,7 @@ import gc
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch.nn.modules import module as modules_of_torch
 
 from transfer_utils.machine.device import best_device, has_own_memory, send
 
+OURS = Path(__file__).parent.parent
 SHARE = 0.25  # of the free memory that photos may take; the rest is for weights, activations and the optimiser
 IN_WORDS = ("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED", "unable to find an engine")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h, in bytes: what is given back, and what is mapped by itself
@@ -96,12 +98,17 @@ def nothing_kept() -> Iterator[None]:
 
 
 def _clear_closures(trace: TracebackType | None) -> None:
-    """A module with hooks calls itself through a function inside a function, whose cells outlive the cleared frame."""
+    """A function inside a function holds cells, and those outlive the cleared frame.
+
+    Torch has such a one, through which a module with hooks calls itself. Ours are made for one training or pass.
+    """
     for frame, _ in traceback.walk_tb(trace):
-        if frame.f_code.co_filename == modules_of_torch.__file__ and frame.f_code.co_name == "inner":
+        code = frame.f_code
+        if code.co_filename == modules_of_torch.__file__ or OURS in Path(code.co_filename).parents:
             for function in gc.get_referents(frame):
-                for cell in getattr(function, "__closure__", None) or ():
-                    cell.cell_contents = None
+                if getattr(function, "__code__", None) is code and "<locals>" in function.__qualname__:
+                    for cell in function.__closure__ or ():
+                        cell.cell_contents = None
 
 
 def hold_memory() -> None:
