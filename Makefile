@@ -59,7 +59,7 @@ sweep: checkpoints  ## run the grid of lesson 4 again, resumable (about 80 minut
 sweep-check: checkpoints  ## run 20 random rows of the grid again and compare
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/sweep_check.py
 
-bench: $(READY)  ## time the course side by side with the plain way and with other libraries (twenty minutes), for docs/speed.md
+bench: $(READY)  ## time the course side by side with the plain way and with other libraries (an hour), for docs/speed.md
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/python benchmarks/run.py
 

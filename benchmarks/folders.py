@@ -32,11 +32,12 @@ print(" | ".join([*(f"{seconds:.1f}" for seconds in parts), str(accuracy)]))
 """
 
 
-def write_photos(folder: Path, size: tuple[int, int]) -> None:
-    photos = data.load().only("cat", "dog").take(125)
+def write_photos(folder: Path, size: tuple[int, int], photos: data.ImageSet, per_class: int) -> None:
+    """Cats and dogs as JPEG, a folder for each."""
+    photos = photos.only("cat", "dog").take(per_class)
     for i, (pixels, label) in enumerate(zip(photos.images, photos.labels, strict=True)):
         path = folder / photos.classes[label] / f"{i}.jpg"
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels.permute(1, 2, 0).numpy()).resize(size, Image.Resampling.BICUBIC).save(path)
 
 
@@ -52,8 +53,7 @@ def compare(size: tuple[int, int]) -> list[str]:
     lines = []
     with tempfile.TemporaryDirectory() as place:
         folder, home = Path(place, "photos"), Path(place, "home")
-        folder.mkdir()
-        write_photos(folder, size)
+        write_photos(folder, size, data.load(), 125)
         for run in ("first run", "second run"):
             child = subprocess.run(
                 [sys.executable, "-c", CHILD, str(folder)],

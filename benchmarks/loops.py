@@ -1,11 +1,12 @@
 """How fast one training is: our loop, the bare arithmetic, the loop of the tutorials, fastai, Lightning and skorch.
 
-The same network, photos, epochs and batch. Ours augments and computes in the precision that this processor is best at,
-and so does the bare loop; the others are as they come: float32. Fastai, Lightning and skorch are spared decoding,
-normalising and augmenting: they get tensors that are ready.
+The same network, photos, epochs and batch, each round with a new seed. Ours computes in the precision that this
+processor is best at, and so does the bare loop; the others are as they come: float32, on photos that the transforms of
+torchvision flip, shift and normalise one by one. The bare loop does none of this: it is what the machine can do.
 """
 
 import importlib.util
+import itertools
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +15,7 @@ import torch
 from PIL import Image
 from side_by_side import race, table
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from transfer_utils import backbones, machine, training
@@ -23,6 +24,7 @@ from transfer_utils.training import Recipe
 
 OURS = "our loop"
 RATE = 1e-3
+SEEDS = itertools.count()  # each arm, in its process, counts on from round to round
 TRAIN, VALID, _ = splits(TARGETS["animals"])
 
 
@@ -43,13 +45,17 @@ def on_valid(model: nn.Module) -> float:
 
 
 def fresh(photos: ImageSet) -> backbones.StagedModel:
-    return backbones.course_resnet(len(photos.classes), seed=0)
+    """A network with the next seed, which the order of the photos goes by as well."""
+    seed = next(SEEDS)
+    torch.manual_seed(seed)
+    return backbones.course_resnet(len(photos.classes), seed)
 
 
-def our_loop(photos: ImageSet, epochs: int, batch: int) -> nn.Module:
+def our_loop(photos: ImageSet, epochs: int, batch: int, rate: float = RATE) -> nn.Module:
     machine.hold_memory()
     model = fresh(photos)
-    training.fit(model, photos, None, 32, Recipe(epochs, RATE, batch=batch), progress=False)
+    recipe = Recipe(epochs, rate, batch=batch, seed=torch.initial_seed())
+    training.fit(model, photos, None, 32, recipe, progress=False)
     return model
 
 
@@ -70,11 +76,19 @@ def bare_loop(photos: ImageSet, epochs: int, batch: int) -> nn.Module:
 
 
 class Pictures(Dataset):
-    """What a tutorial reads from a folder; here the pictures lie in memory."""
+    """What a tutorial reads from a folder; here the pictures lie in memory. The course augments in the same way."""
 
-    def __init__(self, photos: ImageSet, transform: Callable):
+    def __init__(self, photos: ImageSet):
         self.pictures = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in photos.images]
-        self.labels, self.transform = photos.labels.tolist(), transform
+        self.labels = photos.labels.tolist()
+        self.transform = transforms.Compose(
+            [
+                transforms.RandomHorizontalFlip(),
+                transforms.RandomCrop(32, padding=4, padding_mode="reflect"),
+                transforms.ToTensor(),
+                transforms.Normalize((0.5,) * 3, (0.25,) * 3),
+            ]
+        )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -83,13 +97,13 @@ class Pictures(Dataset):
         return self.transform(self.pictures[index]), self.labels[index]
 
 
-def tutorial_loop(photos: ImageSet, epochs: int, batch: int) -> nn.Module:
-    """The loop of https://pytorch.org/tutorials/beginner/transfer_learning_tutorial.html, its SGD and its `.item()`."""
+def tutorial_loop(photos: ImageSet, epochs: int, batch: int, rate: float = 0.01) -> nn.Module:
+    """The loop of https://pytorch.org/tutorials/beginner/transfer_learning_tutorial.html with its SGD and `.item()`."""
     model = fresh(photos)
-    steps = [transforms.RandomHorizontalFlip(), transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.25,) * 3)]
-    loader = DataLoader(Pictures(photos, transforms.Compose(steps)), batch_size=batch, shuffle=True)
+    loader = DataLoader(Pictures(photos), batch_size=batch, shuffle=True)
     criterion = nn.CrossEntropyLoss()
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    optimiser = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
+    schedule = torch.optim.lr_scheduler.StepLR(optimiser, step_size=7, gamma=0.1)
     for _ in range(epochs):
         model.train()
         running_loss, corrects = 0.0, 0
@@ -102,6 +116,7 @@ def tutorial_loop(photos: ImageSet, epochs: int, batch: int) -> nn.Module:
             optimiser.step()
             running_loss += loss.item() * inputs.size(0)
             corrects += torch.sum(found == labels).item()
+        schedule.step()
     return model
 
 
@@ -114,20 +129,14 @@ def peers() -> dict[str, Callable]:
     return {name: loop for name, loop in loops.items() if importlib.util.find_spec(name)}
 
 
-def tensors(photos: ImageSet, model: backbones.StagedModel) -> TensorDataset:
-    return TensorDataset(model.preprocess(photos.images), photos.labels)
-
-
 def fastai_loop(photos: ImageSet, epochs: int, batch: int) -> nn.Module:
     from fastai.callback import progress, schedule  # noqa: F401  # they give a Learner its methods
     from fastai.data.core import DataLoaders
     from fastai.learner import Learner
 
     model = fresh(photos)
-    ready = tensors(photos, model)
-    few = TensorDataset(*ready[:2])
     # Without the worker processes that it starts by itself: with them it took four times as long.
-    loaders = DataLoaders.from_dsets(ready, few, bs=batch, num_workers=0)
+    loaders = DataLoaders.from_dsets(Pictures(photos), Pictures(photos.take(1)), bs=batch, num_workers=0)
     learner = Learner(loaders, model, loss_func=nn.CrossEntropyLoss())
     with learner.no_bar(), learner.no_logging():
         learner.fit_one_cycle(epochs, RATE)
@@ -149,7 +158,7 @@ def lightning_loop(photos: ImageSet, epochs: int, batch: int) -> nn.Module:
             return torch.optim.AdamW(self.parameters(), RATE)
 
     model = fresh(photos)
-    loader = DataLoader(tensors(photos, model), batch_size=batch, shuffle=True)
+    loader = DataLoader(Pictures(photos), batch_size=batch, shuffle=True)
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -163,12 +172,11 @@ def skorch_loop(photos: ImageSet, epochs: int, batch: int) -> nn.Module:
     from skorch import NeuralNetClassifier
 
     model = fresh(photos)
-    x, y = tensors(photos, model).tensors
     how = {"lr": RATE, "max_epochs": epochs, "batch_size": batch, "iterator_train__shuffle": True}
     trained = NeuralNetClassifier(
         model, criterion=nn.CrossEntropyLoss, optimizer=torch.optim.AdamW, train_split=None, verbose=0, **how
     )
-    return trained.fit(x, y).module_
+    return trained.fit(Pictures(photos), None).module_
 
 
 if __name__ == "__main__":

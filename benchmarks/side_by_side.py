@@ -17,20 +17,22 @@ import torch
 from transfer_utils import machine
 
 PACKAGES = ("torch", "openvino", "fastai", "lightning", "skorch", "scikit-learn")
+Arms = Mapping[str, Callable[[], Any]]
 
 
-def race(arms: Mapping[str, Callable[[], Any]], score: Callable[[Any], float], repeats: int) -> pd.DataFrame:
+def race(arms: Arms, score: Callable[[Any], float], repeats: int, warm_up: Arms | None = None) -> pd.DataFrame:
     """Run every arm once in each round: a row each, with its round, seconds, and the score of what it returns.
 
     Each arm has a process of its own, so that none inherits how another one set up threads or memory. Before the first
-    round it runs once untimed, for what is imported and built only once. Scoring is not timed.
+    round it runs once untimed, or its shorter form in warm_up, for what is imported and built only once. Scoring is not
+    timed.
     """
     spawn = multiprocessing.get_context("spawn")
     rows = []
     with ExitStack() as stack:
         own = {name: stack.enter_context(ProcessPoolExecutor(1, spawn)) for name in arms}
         for turn in range(-1, repeats):
-            for name, arm in arms.items():
+            for name, arm in (warm_up or arms if turn < 0 else arms).items():
                 seconds, accuracy = own[name].submit(_timed, arm, score).result()
                 rows.append({"round": turn, "arm": name, "seconds": seconds, "accuracy": accuracy})
     return pd.DataFrame(rows[len(arms) :])

@@ -9,14 +9,18 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import folders
 import loops
 import passes
+import pretraining
 import probes
 import scaling
 import side_by_side
+import tutorial
 
 pytestmark = pytest.mark.slow
 SMALL = {
     "passes": lambda: passes.main(1, small=True),
     "loops": lambda: loops.main(1, small=True),
+    "pretraining": lambda: pretraining.main(1, small=True),
+    "tutorial": lambda: tutorial.main(1, small=True),
     "probes": lambda: probes.main(sizes=(5,)),
     "folders": lambda: folders.main(sizes=((64, 48),)),
     "scaling": lambda: scaling.main(1, small=True),
