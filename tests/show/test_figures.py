@@ -37,6 +37,13 @@ def test_label_curve_says_its_ends():
     assert "a: 31% at 1, 32% at 10. b: 51% at 1, 52% at 10." in words
 
 
+def test_loss_by_rate_says_its_ends_its_lowest_and_the_marks():
+    tried = pd.DataFrame({"rate": [1e-4, 1e-3, 1e-2], "loss": [1.1, 0.7, 3.0]})
+    words = alt(show.loss_by_rate(tried, {"read off": 5e-4}))
+    assert "first, lowest and last: 1.10 at 0.0001, 0.70 at 0.001, 3.00 at 0.01. read off: 0.0005." in words
+    assert "read off" not in alt(show.loss_by_rate(tried))
+
+
 def test_label_curve_over_rates_says_its_ends_and_its_best():
     means = {0.001: 0.5, 0.01: 0.7, 0.03: 0.6, 0.1: 0.1}
     rows = pd.DataFrame(

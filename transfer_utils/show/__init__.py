@@ -8,7 +8,17 @@ from transfer_utils.show.explorers import (
     response_explorer,
     stage_explorer,
 )
-from transfer_utils.show.figures import against, embeddings, grid, history, intervals, label_curve, network, tradeoff
+from transfer_utils.show.figures import (
+    against,
+    embeddings,
+    grid,
+    history,
+    intervals,
+    label_curve,
+    loss_by_rate,
+    network,
+    tradeoff,
+)
 from transfer_utils.show.lab import Lab
 from transfer_utils.show.lines import LineReader
 from transfer_utils.show.pictures import heat_rows, photo_rows, photos
@@ -36,6 +46,7 @@ __all__ = [
     "intervals",
     "label_curve",
     "label_explorer",
+    "loss_by_rate",
     "mistake_explorer",
     "network",
     "network_explorer",

@@ -1,11 +1,5 @@
-"""The figures of the course: each with alt text, in colours and shapes that colour-blind readers can tell apart.
+"""The figures of the course: each with alt text, in colours and shapes that colour-blind readers can tell apart."""
 
-They are plain Figures: those of pyplot stand in a list that cells and widgets, in their two threads, would share.
-"""
-
-import base64
-import html
-import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,39 +8,12 @@ from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
-from PIL import Image
 from torch import Tensor, nn
 
 from transfer_utils import backbones, stats
+from transfer_utils.show.drawing import COLOURS, LINES, MARKERS, looks, new_axes, picture, plain
 
-# Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), each colour with a marker and a line of its own.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F", "#8C564B", "#BCBD22")
-MARKERS = "osD^vP*Xph"
-LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (7, 2)), (0, (2, 2)), (0, (9, 1, 1, 1)))
 FROZEN, TRAINS = "#DBEAFE", "#FDEBD3"
-
-
-def picture(figure: Figure, alt: str) -> HTML:
-    """The figure as an <img> with alt text, which JupyterLab, Colab and web pages all keep."""
-    drawn, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=90, bbox_inches="tight", facecolor="white")
-    # A palette of 256 colours cuts a page of photos to a third; committed notebooks stay small.
-    Image.open(drawn).convert("RGB").quantize(256).save(small, format="png", optimize=True)
-    code = base64.b64encode(small.getvalue()).decode()
-    return HTML(f'<img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{code}">')
-
-
-def plain(name: str) -> str:
-    """A name as it stands: between two dollars matplotlib would see a formula, and fail at one that it cannot read."""
-    return name.replace("$", r"\$")
-
-
-def _axes(width: float = 7, height: float = 4, **names: str) -> tuple[Figure, Axes]:
-    figure = Figure((width, height))
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set(**names)
-    return figure, axes
 
 
 def network(model: nn.Module) -> HTML:
@@ -104,7 +71,7 @@ def embeddings(panels: dict[str, Tensor], labels: Tensor, classes: Sequence[str]
 
 def history(rows: pd.DataFrame, alt: str | None = None) -> HTML:
     """Accuracy by epoch, on the photos it trains on and on valid photos: the data frame that training.fit returns."""
-    figure, axes = _axes(6, 3.4, xlabel="epoch", ylabel="accuracy")
+    figure, axes = new_axes(6, 3.4, xlabel="epoch", ylabel="accuracy")
     for i, (column, label) in enumerate({"train": "photos it trains on", "valid": "valid photos"}.items()):
         if column in rows:
             seen = rows.dropna(subset=[column])
@@ -115,6 +82,21 @@ def history(rows: pd.DataFrame, alt: str | None = None) -> HTML:
     last = rows.iloc[-1]
     words = ", ".join(f"{c} {last[c]:.0%}" for c in ("train", "valid") if c in rows and not np.isnan(last[c]))
     return picture(figure, alt or f"Accuracy by epoch over {len(rows)} epochs. At the end: {words}.")
+
+
+def loss_by_rate(tried: pd.DataFrame, marked: dict[str, float] | None = None) -> HTML:
+    """The loss while the rate rose: what training.try_rates returns. marked: {label: rate}, as lines across."""
+    figure, axes = new_axes(6, 3.2, xlabel="learning rate (log scale)", ylabel="loss (smoothed)", xscale="log")
+    axes.plot(tried["rate"], tried["loss"], color="black")
+    for i, (label, rate) in enumerate((marked or {}).items()):
+        axes.axvline(rate, color=COLOURS[i], ls=LINES[i], label=f"{label}: {rate:.2g}")
+    if marked:
+        axes.legend(frameon=False, fontsize=9)
+    lowest = tried.loc[tried["loss"].idxmin()]
+    places = [tried.iloc[0], lowest, tried.iloc[-1]]
+    words = ", ".join(f"{place['loss']:.2f} at {place['rate']:.2g}" for place in places)
+    lines = "".join(f" {label}: {rate:.2g}." for label, rate in (marked or {}).items())
+    return picture(figure, f"Loss against a rising learning rate; first, lowest and last: {words}.{lines}")
 
 
 def label_curve(
@@ -132,11 +114,12 @@ def label_curve(
     """
     summary = stats.summarise(rows, line, x, value=value)
     named = {"per_class": f"{of} per class", "rate": "learning rate"}[x]
-    figure, axes = _axes(xlabel=f"{named} (log scale)", ylabel=f"accuracy on {value} {of}", xscale="log")
-    for i, (name, part) in enumerate(summary.groupby(line, sort=False)):
+    figure, axes = new_axes(xlabel=f"{named} (log scale)", ylabel=f"accuracy on {value} {of}", xscale="log")
+    drawn = looks(summary[line].unique())
+    for name, part in summary.groupby(line, sort=False):
         part = part.sort_values(x)
-        axes.plot(part[x], part["mean"], color=COLOURS[i], ls=LINES[i], marker=MARKERS[i], label=name)
-        axes.fill_between(part[x], part["low"], part["high"], color=COLOURS[i], alpha=0.18, lw=0)
+        axes.plot(part[x], part["mean"], **drawn[name]._asdict(), label=name)
+        axes.fill_between(part[x], part["low"], part["high"], color=drawn[name].color, alpha=0.18, lw=0)
     for label, point in (mine or {}).items():
         axes.plot(*point, "*", ms=16, color="black", mfc="#F0E442", label=label)
     if chance:
@@ -163,10 +146,11 @@ def describe(summary: pd.DataFrame, line: str, x: str, named: str) -> str:
 
 def intervals(values: dict[str, stats.Interval], xlabel: str, mine: dict[str, float] | None = None) -> HTML:
     """One line per name: a mean with its interval, and our own point as a star where there is one."""
-    figure, axes = _axes(7, 0.55 * len(values) + 1.1, xlabel=xlabel)
+    figure, axes = new_axes(7, 0.55 * len(values) + 1.1, xlabel=xlabel)
+    drawn = looks(values)
     for i, (name, interval) in enumerate(values.items()):
         bars = [[interval.mean - interval.low], [interval.high - interval.mean]]
-        axes.errorbar(interval.mean, -i, xerr=bars, fmt=MARKERS[i], color=COLOURS[i], capsize=4, ms=7)
+        axes.errorbar(interval.mean, -i, xerr=bars, fmt=drawn[name].marker, color=drawn[name].color, capsize=4, ms=7)
         if mine and name in mine:
             axes.plot(mine[name], -i, "*", ms=15, color="black", mfc="#F0E442")
     axes.set_yticks([-i for i in range(len(values))], list(map(plain, values)))
@@ -220,10 +204,10 @@ def _signed(difference: stats.Interval) -> str:
 
 def tradeoff(points: dict[str, tuple[float, stats.Interval]], cost: str) -> HTML:
     """Accuracy against cost (log scale), one mark a name, and a line along those that no other one beats."""
-    figure, axes = _axes(7, 4, xlabel=f"{cost} (log scale)", ylabel="accuracy on test photos", xscale="log")
-    for i, (name, (place, interval)) in enumerate(points.items()):
+    figure, axes = new_axes(7, 4, xlabel=f"{cost} (log scale)", ylabel="accuracy on test photos", xscale="log")
+    for (name, (place, interval)), look in zip(points.items(), looks(points).values(), strict=True):
         axes.errorbar(
-            place, interval.mean, yerr=interval.half, fmt=MARKERS[i], color=COLOURS[i], capsize=4, ms=8, label=name
+            place, interval.mean, interval.half, fmt=look.marker, color=look.color, capsize=4, ms=8, label=name
         )
     front = stats.pareto({name: (place, interval.mean) for name, (place, interval) in points.items()})
     axes.xaxis.set_major_formatter("{x:g}")
@@ -236,7 +220,7 @@ def tradeoff(points: dict[str, tuple[float, stats.Interval]], cost: str) -> HTML
 
 def against(rows: pd.DataFrame, x: str, y: str, line: str, xlabel: str, ylabel: str) -> HTML:
     """One mark a row of the table: column x against column y, in the colour and shape of its value in column `line`."""
-    figure, axes = _axes(6, 3.8, xlabel=xlabel, ylabel=ylabel)
+    figure, axes = new_axes(6, 3.8, xlabel=xlabel, ylabel=ylabel)
     for i, (name, part) in enumerate(rows.groupby(line, sort=False)):
         axes.plot(part[x], part[y], ls="", marker=MARKERS[i], color=COLOURS[i], label=name)
     axes.axhline(0, color="gray", lw=1)

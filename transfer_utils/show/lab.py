@@ -15,7 +15,7 @@ import traitlets
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
-from transfer_utils.show import figures
+from transfer_utils.show import drawing, figures
 from transfer_utils.show.widgets import Frame, PageWidget, page_script
 
 KEPT_AT_MOST = 12  # finished runs in the table of a lab; the oldest that nobody keeps makes room
@@ -147,11 +147,11 @@ class Lab(PageWidget):
         for i, (key, name) in enumerate({"train": "photos it trains on", "valid": "valid photos"}.items()):
             curve = self.frame.get(key, [])
             epochs = range(self.frame.get("epoch", 0) - len(curve) + 1, self.frame.get("epoch", 0) + 1)
-            grid["c"].plot(epochs, curve, color=figures.COLOURS[1 - i], ls=figures.LINES[1 - i], marker=".", label=name)
+            grid["c"].plot(epochs, curve, color=drawing.COLOURS[1 - i], ls=drawing.LINES[1 - i], marker=".", label=name)
         grid["c"].set(xlabel="epoch", ylabel="accuracy", ylim=(0, 1.02))
         grid["c"].legend(frameon=False, fontsize=9)
         for run in self.runs:
-            grid["p"].plot(run["trainable"], run["accuracy"], "o", color=figures.COLOURS[0])
+            grid["p"].plot(run["trainable"], run["accuracy"], "o", color=drawing.COLOURS[0])
             grid["p"].annotate(
                 str(run["number"]), (run["trainable"], run["accuracy"]), (6, -3), textcoords="offset points"
             )
@@ -165,4 +165,4 @@ class Lab(PageWidget):
         for axes in (grid["c"], grid["p"]):
             axes.yaxis.set_major_formatter("{x:.0%}")
             axes.spines[["top", "right"]].set_visible(False)
-        return figures.picture(figure, f"{self.title}. {words}. {self.sentence()}")
+        return drawing.picture(figure, f"{self.title}. {words}. {self.sentence()}")

@@ -15,7 +15,7 @@ from transfer_utils import training
 from transfer_utils.backbones import PAD, TextModel, unwrapped
 from transfer_utils.data import TextSet
 from transfer_utils.machine import is_whole
-from transfer_utils.show import figures
+from transfer_utils.show import drawing
 from transfer_utils.show.widgets import Frame, PageWidget, page_script
 from transfer_utils.training import Probe
 
@@ -125,16 +125,16 @@ class LineReader(PageWidget):
         figure = Figure((9, 3.4), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=[1, 1.3])
         said = f"{textwrap.fill(self.frame['line'], 110)}\n{self.answer['sentence']}"
-        figure.suptitle(figures.plain(said), fontsize=10)
+        figure.suptitle(drawing.plain(said), fontsize=10)
         self._draw_shares(left)
         self._draw_neighbours(right)
         near = "; ".join(f"{name}: {line}" for line, _, name in self.frame["neighbours"])
-        return figures.picture(figure, f"{self.title}. {self.sentence()} Most alike: {near}.")
+        return drawing.picture(figure, f"{self.title}. {self.sentence()} Most alike: {near}.")
 
     def _draw_shares(self, axes: Axes) -> None:
         names, shares = zip(*self.answer["shares"], strict=True)
-        axes.barh(range(len(names)), shares, color=figures.COLOURS)
-        axes.set_yticks(range(len(names)), list(map(figures.plain, names)))
+        axes.barh(range(len(names)), shares, color=drawing.COLOURS)
+        axes.set_yticks(range(len(names)), list(map(drawing.plain, names)))
         axes.invert_yaxis()
         axes.set(xlim=(0, 1), xlabel="probability")
         axes.xaxis.set_major_formatter("{x:.0%}")
@@ -144,8 +144,8 @@ class LineReader(PageWidget):
         axes.set_title("most alike labelled lines", fontsize=10, loc="left")
         for i, (line, label, name) in enumerate(self.frame["neighbours"]):
             words = textwrap.fill(textwrap.shorten(f"{name}: {line}", 110), 58)
-            axes.plot(0, -i, figures.MARKERS[label], color=figures.COLOURS[label], ms=8)
-            axes.text(0.04, -i, figures.plain(words), va="center", fontsize=9)
+            axes.plot(0, -i, drawing.MARKERS[label], color=drawing.COLOURS[label], ms=8)
+            axes.text(0.04, -i, drawing.plain(words), va="center", fontsize=9)
         axes.set(xlim=(-0.03, 1), ylim=(0.5 - NEIGHBOURS, 0.5))
         axes.set_axis_off()
 

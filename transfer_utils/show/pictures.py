@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from transfer_utils.data import ImageSet
-from transfer_utils.show.figures import picture, plain
+from transfer_utils.show.drawing import picture, plain
 
 
 def photo_rows(rows: Sequence[tuple[str, Tensor]], alt: str, side: float = 0.62) -> HTML:

@@ -5,7 +5,7 @@ import pandas as pd
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
-from transfer_utils.show.figures import COLOURS, LINES, MARKERS, picture, plain
+from transfer_utils.show.drawing import COLOURS, LINES, MARKERS, picture, plain
 from transfer_utils.stats import Evaluation
 
 

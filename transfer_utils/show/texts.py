@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from transfer_utils import stats
 from transfer_utils.machine import is_whole
-from transfer_utils.show.figures import COLOURS, picture, plain
+from transfer_utils.show.drawing import COLOURS, picture, plain
 
 STAR: dict[str, Any] = {"marker": "*", "ms": 15, "color": "black", "mfc": "#F0E442", "ls": ""}
 CELL = "text-align: left; vertical-align: top; padding: 2px 10px"

@@ -17,7 +17,7 @@ from torch import Tensor
 from transfer_utils import machine, own_photos
 from transfer_utils.data import ImageSet
 from transfer_utils.own_photos import Classifier, read_photo
-from transfer_utils.show import figures
+from transfer_utils.show import drawing
 from transfer_utils.show.widgets import Frame, PageWidget, page_script
 
 MOST_BYTES = 200_000_000  # of one upload; larger ones go into the folder by hand
@@ -160,15 +160,15 @@ class Predictor(Receiver):
         left, right = figure.subplots(1, 2, width_ratios=[1, 2])
         left.imshow(Image.open(io.BytesIO(base64.b64decode(frame["photo"].partition(",")[2]))))
         left.set_axis_off()
-        figure.suptitle(figures.plain(textwrap.fill(frame["sentence"], 90)), fontsize=10)
+        figure.suptitle(drawing.plain(textwrap.fill(frame["sentence"], 90)), fontsize=10)
         names, shares = zip(*frame["shares"], strict=True)
-        right.barh(range(len(names)), shares, color=figures.COLOURS[0])
-        right.set_yticks(range(len(names)), list(map(figures.plain, names)))
+        right.barh(range(len(names)), shares, color=drawing.COLOURS[0])
+        right.set_yticks(range(len(names)), list(map(drawing.plain, names)))
         right.invert_yaxis()
         right.set(xlim=(0, 1), xlabel="probability")
         right.xaxis.set_major_formatter("{x:.0%}")
         right.spines[["top", "right"]].set_visible(False)
-        return figures.picture(figure, f"{self.title}. {frame['sentence']}")
+        return drawing.picture(figure, f"{self.title}. {frame['sentence']}")
 
 
 def _thumbnail(photo: Tensor) -> str:

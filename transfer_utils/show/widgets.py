@@ -21,7 +21,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import Tensor
 
-from transfer_utils.show import figures
+from transfer_utils.show import drawing
 
 SPRITE_COLUMNS = 16
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -109,7 +109,7 @@ class Explorer(PageWidget):
         figure = Figure((8.5, sum(heights) + 0.5), layout="constrained")
         grid = figure.subplots(parts, 1, height_ratios=heights, squeeze=False)
         chosen = ", ".join(f"{label}: {option}" for label, option in self.chosen.items())
-        figure.suptitle(figures.plain(chosen), fontsize=11)
+        figure.suptitle(drawing.plain(chosen), fontsize=11)
         if self.chart.get("lines"):
             self._draw_chart(grid[0][0], frame["mark"])
         if lines:
@@ -118,15 +118,19 @@ class Explorer(PageWidget):
             self._draw_rows(grid[-1][0], rows)
         words = ". ".join(f"{row['label']}: {row['words']}" for row in rows)
         words += ". ".join(f"{i['name']}: {i['mean']:.1%}, {i['low']:.1%} to {i['high']:.1%}" for i in lines)
-        return figures.picture(figure, f"{self.title}. {chosen}. {frame['sentence']} {words}")
+        return drawing.picture(figure, f"{self.title}. {chosen}. {frame['sentence']} {words}")
+
+    def _colour(self, position: int) -> str:
+        """Of a method its own, else the palette's at this position."""
+        return self.chart["colours"][position] or drawing.COLOURS[position]
 
     def _draw_chart(self, axes: Axes, mark: dict[str, int]) -> None:
         for i, line in enumerate(self.chart["lines"]):
             width = 3 if i == mark["line"] else 1.2
-            axes.plot(line["mean"], color=figures.COLOURS[i], ls=figures.LINES[i], lw=width, label=line["name"])
+            axes.plot(line["mean"], color=self._colour(i), ls=drawing.LINES[i], lw=width, label=line["name"])
         line = self.chart["lines"][mark["line"]]
         axes.fill_between(range(len(line["mean"])), line["low"], line["high"], alpha=0.2, color="gray")
-        axes.plot(mark["x"], line["mean"][mark["x"]], "o", ms=10, color=figures.COLOURS[mark["line"]], mec="black")
+        axes.plot(mark["x"], line["mean"][mark["x"]], "o", ms=10, color=self._colour(mark["line"]), mec="black")
         axes.set(xlabel=self.chart["xlabel"], ylabel=self.chart["ylabel"], ylim=(0, None))
         axes.set_xticks(range(len(self.chart["x"])), self.chart["x"])
         axes.yaxis.set_major_formatter("{x:.0%}")
@@ -135,7 +139,7 @@ class Explorer(PageWidget):
 
     def _draw_intervals(self, axes: Axes, lines: list[dict[str, Any]]) -> None:
         for i, line in enumerate(lines):
-            colour, width = figures.COLOURS[self.chart["names"].index(line["name"])], 4 if line["picked"] else 2
+            colour, width = self._colour(self.chart["names"].index(line["name"])), 4 if line["picked"] else 2
             axes.plot([line["low"], line["high"]], [-i, -i], color=colour, lw=width)
             axes.plot(line["mean"], -i, "o", ms=10 if line["picked"] else 7, color=colour, mec="black")
             weight = "bold" if line["picked"] else "normal"
@@ -164,7 +168,7 @@ class Explorer(PageWidget):
                     axes.add_patch(Rectangle(corner, side - 2, side - 2, fill=False, ec="#D55E00", ls="--", lw=2))
         axes.imshow(canvas)
         axes.set_yticks(
-            [(r + 0.5) * (side + 2) for r in range(len(rows))], [figures.plain(row["label"]) for row in rows]
+            [(r + 0.5) * (side + 2) for r in range(len(rows))], [drawing.plain(row["label"]) for row in rows]
         )
         axes.set_xticks([])
         axes.tick_params(length=0)
@@ -207,12 +211,14 @@ def explore(
     for label, options in controls.items():
         if not options:
             raise ValueError(f"explore() got no options for {label!r}; a control needs at least one.")
+    names = (chart or {}).get("names") or [line["name"] for line in (chart or {}).get("lines", [])]
+    colours = [drawing.METHODS[name].color if name in drawing.METHODS else None for name in names]
     positions = list(itertools.product(*(range(len(options)) for options in controls.values())))
     return Explorer(
         title=title,
         controls=[{"label": label, "options": list(map(str, options))} for label, options in controls.items()],
         frames={",".join(map(str, position)): frame(*position) for position in positions},
-        chart=chart or {},
+        chart={**chart, "colours": colours} if chart else {},
         sprite={} if images is None else sprite(images, shown),
         state=list(state or positions[0]),
     )

@@ -6,6 +6,9 @@ const STYLE = `
 .tl-explorer p { margin: 6px 0; min-height: 2.9em; }
 `;
 
+// A method has one colour in all figures; what is none takes the palette's.
+const colourOf = (chart, position) => chart.colours[position] || COLOURS[position];
+
 function drawChart(parent, chart, mark, sentence) {
   const width = 860, height = 290, left = 62, right = 190, top = 12, bottom = 44;
   const drawn = svg(parent, width, height, `${chart.ylabel} against ${chart.xlabel}. ${sentence}`);
@@ -25,9 +28,9 @@ function drawChart(parent, chart, mark, sentence) {
     const points = line.mean.map((value, i) => `${x(i)},${y(value)}`).join(" ");
     if (chosen) {
       const upper = line.high.map((v, i) => `${x(i)},${y(v)}`), lower = line.low.map((v, i) => `${x(i)},${y(v)}`);
-      node(drawn, "polygon", { points: [...upper, ...lower.reverse()].join(" "), fill: COLOURS[k], opacity: 0.2 });
+      node(drawn, "polygon", { points: [...upper, ...lower.reverse()].join(" "), fill: colourOf(chart, k), opacity: 0.2 });
     }
-    node(drawn, "polyline", { points, fill: "none", stroke: COLOURS[k], "stroke-dasharray": DASHES[k],
+    node(drawn, "polyline", { points, fill: "none", stroke: colourOf(chart, k), "stroke-dasharray": DASHES[k],
                               "stroke-width": chosen ? 3.5 : 1.5, opacity: chosen ? 1 : 0.7 });
   });
   const names = chart.lines.map((line, k) => ({ k, name: line.name, at: y(line.mean[line.mean.length - 1]) }));
@@ -36,7 +39,7 @@ function drawChart(parent, chart, mark, sentence) {
   names.forEach((n) => node(drawn, "text", { x: width - right + 10, y: n.at - over + 4,
     "font-weight": n.k === mark.line ? 700 : 400 }, (n.k === mark.line ? "● " : "") + n.name));
   const line = chart.lines[mark.line];
-  node(drawn, "circle", { cx: x(mark.x), cy: y(line.mean[mark.x]), r: 7, fill: COLOURS[mark.line],
+  node(drawn, "circle", { cx: x(mark.x), cy: y(line.mean[mark.x]), r: 7, fill: colourOf(chart, mark.line),
                           stroke: "currentColor", "stroke-width": 2 });
 }
 
@@ -53,7 +56,7 @@ function drawIntervals(parent, intervals, chart, sentence) {
   node(drawn, "path", { class: "tl-axis", d: `M${left} ${top}V${foot}H${width - right}` });
   node(drawn, "text", { x: (left + width - right) / 2, y: height - 6, "text-anchor": "middle" }, chart.xlabel);
   intervals.forEach((line, i) => {
-    const y = top + (i + 0.5) * step, colour = COLOURS[chart.names.indexOf(line.name)];
+    const y = top + (i + 0.5) * step, colour = colourOf(chart, chart.names.indexOf(line.name));
     const weight = line.picked ? 700 : 400;
     node(drawn, "text", { x: left - 10, y: y + 4, "text-anchor": "end", "font-weight": weight }, line.name);
     node(drawn, "path", { d: `M${x(line.low)} ${y}H${x(line.high)}`, stroke: colour, "stroke-width": line.picked ? 4 : 2 });
