@@ -1,8 +1,10 @@
 """From a network and photos to accuracy: features, probes, loop, recipes."""
 
+from transfer_utils.training.answers import accuracy, predict
 from transfer_utils.training.features import by_stage, extract, extract_views, nearest, run_network
+from transfer_utils.training.finder import try_rates
 from transfer_utils.training.language import Reading, read, stream, surprise
-from transfer_utils.training.loop import Epoch, Step, accuracy, fit, fit_until_flat, predict, train
+from transfer_utils.training.loop import Epoch, Step, fit, fit_until_flat, train
 from transfer_utils.training.probes import PENALTIES, Probe, best_probe, linear_probe, linear_probes
 from transfer_utils.training.recipes import Phase, Recipe, with_epochs
 
@@ -30,5 +32,6 @@ __all__ = [
     "stream",
     "surprise",
     "train",
+    "try_rates",
     "with_epochs",
 ]

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 
 from transfer_utils import machine
@@ -26,10 +27,13 @@ from transfer_utils.backbones import (
 from transfer_utils.data import LabelledSet
 from transfer_utils.machine import autocast, best_device, gradient_scaler, is_whole, send
 from transfer_utils.training import features
+from transfer_utils.training.answers import accuracy
 from transfer_utils.training.batches import inputs
-from transfer_utils.training.checks import check_outputs, check_training
-from transfer_utils.training.items import check_input, raw
+from transfer_utils.training.checks import check_training
+from transfer_utils.training.items import check_input
 from transfer_utils.training.recipes import Recipe
+
+Schedule = Callable[[torch.optim.Optimizer, Recipe, int], LRScheduler]  # the int: steps in all
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,20 +71,32 @@ def train(
     """
     staged = unwrapped(model)
     check_training(staged, photos, valid, size, recipe)
-    return watch(staged, _guarded(staged, photos, valid, size, recipe, cache))
+    return watch(staged, guarded(staged, photos, valid, size, recipe, cache, _schedule))
 
 
-def _guarded(
-    model: StagedModel, photos: LabelledSet, valid: LabelledSet | None, size: int, recipe: Recipe, cache: bool
+def guarded(
+    model: StagedModel,
+    photos: LabelledSet,
+    valid: LabelledSet | None,
+    size: int,
+    recipe: Recipe,
+    cache: bool,
+    schedule: Schedule,
 ) -> Generator[Step | Epoch]:
     """The steps, after which modes are as before, and no traceback keeps the tensors of a step that failed."""
     refuse_while_training(model, "A second training", but=inspect.currentframe())  # this one is running already
     with machine.on_free_cores(), machine.nothing_kept(), restoring_modes(model):
-        yield from _steps(model, photos, valid, size, recipe, cache)
+        yield from _steps(model, photos, valid, size, recipe, cache, schedule)
 
 
 def _steps(
-    model: StagedModel, photos: LabelledSet, valid: LabelledSet | None, size: int, recipe: Recipe, cache: bool
+    model: StagedModel,
+    photos: LabelledSet,
+    valid: LabelledSet | None,
+    size: int,
+    recipe: Recipe,
+    cache: bool,
+    rates: Schedule,
 ) -> Generator[Step | Epoch]:
     device = best_device()
     model.to(device)
@@ -92,7 +108,7 @@ def _steps(
     groups = parameter_groups(model, recipe.rate, recipe.head_ratio)
     # fused: one pass over the weights, and on a graphics card it takes the scaler's answer there, with no step waiting
     optimiser = torch.optim.AdamW(groups, weight_decay=recipe.decay, fused=True)
-    schedule, scaler = _schedule(optimiser, recipe, steps), gradient_scaler(device)
+    schedule, scaler = rates(optimiser, recipe, steps), gradient_scaler(device)
     mixed, drawing = autocast(device, training=network), machine.draws_from(generator)
 
     def learn(rows: Tensor, share: float) -> tuple[Tensor, Tensor]:
@@ -204,31 +220,7 @@ def _row(end: Epoch) -> dict[str, float]:
     return {name: value for name, value in asdict(end).items() if value is not None}
 
 
-def predict(model: nn.Module, photos: LabelledSet, size: int) -> Tensor:
-    """Logits (N, classes) of photos or lines on the CPU, in eval mode; the model's own mode comes back afterwards.
-
-    Their labels have no say. TypeError for what is no ImageSet, or no TextSet where the model reads lines; ValueError
-    for a size that it cannot take.
-    """
-    staged = unwrapped(model)
-    check_input("predict()", staged, photos, size)
-    return features.run_network(staged, staged, raw(staged, photos, size), size)
-
-
-def accuracy(model: nn.Module, photos: LabelledSet, size: int) -> float:
-    """The share of photos whose largest logit is at their label.
-
-    ValueError for photos with other classes than the head has outputs, and for none at all; TypeError as in predict.
-    """
-    staged = unwrapped(model)
-    check_input("accuracy()", staged, photos, size)
-    check_outputs(staged, photos)
-    if not len(photos):
-        raise ValueError(f"accuracy() got 0 {photos.many}; it needs at least 1.")
-    return (predict(model, photos, size).argmax(1) == photos.labels).float().mean().item()
-
-
-def _schedule(optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+def _schedule(optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int) -> LRScheduler:
     if not recipe.anneal:
         return torch.optim.lr_scheduler.LinearLR(optimiser, start_factor=0.1, total_iters=20)
     # The cycle needs a few steps for its warm-up, even when a quick run takes fewer.
