@@ -1,14 +1,15 @@
 # %% [markdown]
 # # 3 · Which layers should move, and how fast?
 #
-# *40 minutes. On two CPU cores the cells take about a minute in all.*
+# *50 minutes. On two CPU cores the cells take about a minute in all.*
 #
 # A frozen backbone answers with what it learned before. A fine-tuned one may change its mind. In this lesson we
 #
+# - write fine-tuning out in twenty lines of **plain PyTorch**;
 # - take "frozen" apart into three switches, and see each one fail alone;
 # - play with the **freezing lab**: move a control, and a training run answers;
-# - compare six ways to fine-tune, each with a fair choice of learning rate;
-# - break a pretrained network with a rate that is too high, and watch another overfit five photos per class;
+# - compare six ways to fine-tune over twenty draws, each with a fair choice of **learning rate**;
+# - find a rate in seconds, see what a wrong one costs, and stop before the network **overfits**;
 # - measure what fine-tuning **forgets**, and how it does on photos with noise, blur and fog.
 
 # %% tags=["parameters"]
@@ -18,9 +19,13 @@ home = None  # a folder of your own for downloads, features and models, such as 
 
 # %%
 import copy
+import itertools
 
 import torch
+from torch import nn
 from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, TensorDataset
+from torchvision.transforms import v2
 
 from transfer_utils import backbones, course, data, show, stats, training
 from transfer_utils.backbones import freeze
@@ -41,6 +46,65 @@ if run.quick:
 few = train.take(per_class=20, seed=run.seed)
 few
 
+# %% [markdown]
+# The **head** is the last layer of a network. The **backbone** is all the rest, in **stages**; the first is the **stem**.
+# To train **from scratch** is to start the whole network from random weights. A **draw** is a set of photos picked at
+# random with one seed, and **stored rows** are the results of runs that were made beforehand.
+#
+# ## Fine-tuning, written out
+#
+# Here is all of it in plain PyTorch, once. **Data**: batches of 16, flipped and shifted by torchvision, and brought to
+# the numbers that the network met in pretraining.
+
+# %%
+augment = v2.Compose([v2.RandomHorizontalFlip(), v2.RandomCrop(32, padding=4, padding_mode="reflect")])
+prepare = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5] * 3, [0.25] * 3)])
+batches = DataLoader(TensorDataset(few.images, few.labels), batch_size=16, shuffle=True)
+
+# %% [markdown]
+# (These transforms give a whole batch the same flip and the same shift.) **Network**: freeze the early stages, and put a
+# new head with three outputs where the old one had five.
+
+# %%
+torch.manual_seed(run.seed)
+network = backbones.load_backbone("course_resnet/both")
+frozen = nn.ModuleList([network.stem, network.stage1]).requires_grad_(False)
+network.head = nn.Linear(network.head.in_features, len(new_classes))
+
+# %% [markdown]
+# **Optimiser**: one group of weights for each learning rate. The head knows nothing yet, so it goes ten times as fast.
+
+# %%
+backbone = [*network.stage2.parameters(), *network.stage3.parameters()]
+groups = [{"params": backbone, "lr": 1e-3}, {"params": network.head.parameters(), "lr": 1e-2}]
+optimiser = torch.optim.AdamW(groups)
+
+# %% [markdown]
+# **Loop**: guess, compare, send the gradient back, step.
+
+# %%
+for _ in range(run.few(30)):
+    network.train()
+    frozen.eval()  # why? See the third switch below
+    for photos, labels in batches:
+        loss = cross_entropy(network(prepare(augment(photos))), labels)
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+
+# %% [markdown]
+# **Evaluation**: on photos that took no part. **Guess** how many it gets right; one in three would be chance.
+
+# %%
+network.eval()
+with torch.no_grad():
+    right = network(prepare(valid.images)).argmax(1) == valid.labels
+print(f"{right.float().mean():.0%} of the valid photos")
+
+# %% [markdown]
+# That is the whole craft, and everything below varies one of these lines. The course's helpers say the same in fewer, keep
+# the frozen part's outputs instead of computing them again in every step, and run on a graphics card unchanged:
+
 
 # %%
 def pretrained():
@@ -48,19 +112,24 @@ def pretrained():
     return backbones.load_backbone("course_resnet/both", classes=3, seed=run.seed)
 
 
-show.network(pretrained())
+same = freeze(pretrained(), through="stage1")
+fit(same, few, size=32, recipe=Recipe(run.few(30), rate=1e-2, head_ratio=10, batch=16, seed=run.seed))
+print(f"{accuracy(same, valid, 32):.0%} of the valid photos")
+
+# %%
+show.network(same)
 
 # %% [markdown]
-# The **head** is the last layer, and new. The **backbone** is all the rest, in **stages**; the first is the **stem**. To
-# train **from scratch** is to start the whole network from random weights. A **draw** is a set of photos picked at
-# random with one seed, and **stored rows** are the results of runs that were made beforehand.
+# **Takeaway.** The two differ by their random draws and by the shape of the rate, which in `fit` rises first and then falls
+# to zero. Fine-tuning is a handful of decisions: what is frozen, how fast the rest moves, for how long.
+# <!-- live -->
 
 
 # %%
 def one_step(model, optimiser):
     cross_entropy(model(model.preprocess(few.images[:16])), few.labels[:16]).backward()
     optimiser.step()
-    optimiser.zero_grad()
+    optimiser.zero_grad(set_to_none=False)
 
 
 # %% [markdown]
@@ -82,21 +151,24 @@ print("tensors of stage1 that moved:", sum(name.startswith("stage1.") for name i
 # %% [markdown]
 # The optimiser holds the stem too, but AdamW skips a tensor that has no gradient.
 #
-# **Switch 2: the optimiser.** It keeps its own list of tensors. Suppose that we decide to freeze *between* `backward()`
-# and `step()`. **Guess:** does the stem hold still now?
+# **Switch 2: the optimiser.** It keeps its own list of tensors. Suppose that everything trains for a few steps, and then we
+# freeze the stem, as in gradual unfreezing turned round. The gradients are set to zero after each step, as many older
+# loops do (`zero_grad(set_to_none=False)`). **Guess:** does the stem hold still from now on?
 
 # %%
 model = pretrained()
 optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
-cross_entropy(model(model.preprocess(few.images[:16])), few.labels[:16]).backward()
+for _ in range(3):
+    one_step(model, optimiser)
 model.stem.requires_grad_(False)
 before = {name: tensor.clone() for name, tensor in model.stem.named_parameters()}
-optimiser.step()
+one_step(model, optimiser)
 print("tensors of the stem that moved:", len(backbones.drift(before, model.stem)))  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
-# It moved: the gradient was already there, and the optimiser still held the tensors. To be safe, a frozen weight belongs
-# in no optimiser. `backbones.parameter_groups` hands over only what trains.
+# It moved: a gradient of zeros is a gradient. AdamW goes on with the momentum of the steps before, and lets the weights
+# decay. Today's default, `set_to_none=True`, takes the gradients away, and then the stem would hold still. To be safe, a
+# frozen weight belongs in no optimiser. `backbones.parameter_groups` hands over only what trains.
 #
 # **Switch 3: batch-norm's statistics.** They are no weights, they have no gradient, and no optimiser holds them. They
 # move whenever the network runs in training mode.
@@ -109,8 +181,9 @@ model(model.preprocess(few.images))
 print("moved all the same:", list(backbones.drift(before, model.stem)))  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
-# `freeze` turns switches 1 and 3, and they stay turned when somebody calls `model.train()`. `fit` turns the second: its
-# optimiser receives only what trains. We freeze the backbone, train the head for real, and ask what moved.
+# That is why our loop said `frozen.eval()`. `freeze` turns switches 1 and 3, and they stay turned when somebody calls
+# `model.train()`. `fit` turns the second: its optimiser receives only what trains. We freeze the backbone, train the head
+# for real, and ask what moved.
 
 # %%
 model = freeze(pretrained(), through="pool")
@@ -183,6 +256,7 @@ lab
 # **Takeaway.** What is frozen takes no time in a step: its outputs are computed once, before. What it costs in accuracy
 # depends on the photos. And change the seed alone: a difference that another draw can undo is no finding. For findings
 # we need rows.
+# <!-- live -->
 #
 # ## Six ways to fine-tune
 #
@@ -197,7 +271,8 @@ lab
 #
 # In code, a way is where we freeze and which recipe we use. All have the same number of epochs, and see the same 20
 # photos per class, each in the same four augmented views. (Full fine-tuning could see fresh views in every epoch. A
-# frozen backbone's features are computed beforehand, so we give all ways the same.)
+# frozen backbone's features are computed beforehand, so we give all ways the same.) The rates are those that the stored
+# rows chose.
 
 
 # %%
@@ -210,7 +285,7 @@ def recipe(rate, share=1.0, **changes):
 models = {"head only": freeze(pretrained(), through="pool")}
 models |= {"last stage": freeze(pretrained(), through="stage2")}
 models |= {"full": pretrained(), "full, head 10x": pretrained()}
-recipes = {"head only": recipe(3e-2), "last stage": recipe(3e-3)}
+recipes = {"head only": recipe(1e-2), "last stage": recipe(1e-3)}
 recipes |= {"full": recipe(1e-3), "full, head 10x": recipe(3e-3, head_ratio=10)}
 for name, model in models.items():
     fit(model, few, recipe=recipes[name])
@@ -219,7 +294,7 @@ for name, model in models.items():
 gradual = models["gradual unfreezing"] = pretrained()
 for stage in ("pool", "stage2", "stage1", "stem", None):
     freeze(gradual, through=stage)
-    fit(gradual, few, recipe=recipe(1e-2 if stage == "pool" else 3e-4, share=1 / 5))
+    fit(gradual, few, recipe=recipe(1e-2 if stage == "pool" else 1e-3, share=1 / 5))
 
 # %%
 two_steps = models["head, then full"] = pretrained()
@@ -233,44 +308,70 @@ for name, share in ours.items():
     print(f"{name:<20} {share:.0%} of the valid photos")
 
 # %% [markdown]
-# These are single runs. **Guess:** which of these differences will survive five draws? In the stored rows every
-# method, scratch included, tried seven learning rates on each of five draws; the best one on *valid* photos was judged
-# on test photos. Each draw has its own photos, its own new head and its own pretrained network. The stars are ours: one
-# draw, and valid photos.
+# These are single runs. The stored rows have **twenty draws**, all on this one pretrained network. Each draw has its
+# own photos, its own new head and its own order. Every method, scratch included, tried four to eight learning rates on
+# five *other* draws, the best of them in the middle, and the valid photos there chose one for each size. (A learner
+# with 15 photos has no 900 valid ones to choose with. We use them so that every way gets the same chance.) The draws
+# below only judge: one run each, and test photos read once.
+#
+# **Guess:** which of the six is ahead of full fine-tuning, and by how much? A dot is a draw. On the right stands what the
+# interval allows us to say: *more* or *less* where it leaves out zero, *the same within 2 points* where it lies in the grey
+# band altogether, or else how large a difference it leaves open.
 
 # %%
 rows = stats.results("lesson03")
 judged = rows.dropna(subset=["test"])
-of_20 = stats.select(judged, per_class=20)
-at_20 = {m: stats.mean_interval(stats.select(of_20, method=m)["test"]) for m in ["scratch", *models]}
-show.intervals(at_20, "accuracy on test photos, 20 photos per class", mine=ours if run.comparable else None)
+
+
+def against(other, ways, *sizes, value="test"):
+    """For each way and size, its lead over another way in every draw."""
+    lead = {}
+    for n, way in itertools.product(sizes, ways):
+        name = f"{way} minus {other}" if len(sizes) == 1 else f"{way} minus {other}, {n}"
+        lead[name] = stats.differences(stats.select(judged, per_class=n), way, other, value)
+    return lead
+
 
 # %%
-for method in [name for name in at_20 if name != "full"]:
-    difference = stats.difference(of_20, method, "full")
-    print(f"{method:<20} minus full: {difference}, {difference.verdict}")
+others = ["scratch", *(way for way in models if way != "full")]
+own = {f"{way} minus full": ours[way] - ours["full"] for way in models if way != "full"}
+show.forest(against("full", others, 20), "accuracy, 20 photos per class", own if run.comparable else None)
 
 # %% [markdown]
-# **Takeaway.** Starting from scratch is clearly worse. Among the pretrained ways, none can be told from full fine-tuning
-# at one rate. A refined method has to beat a plain one *whose rate was chosen with the same care*, and here that is
-# hard. One warning: this lesson prints more than twenty such intervals. Of twenty, one may miss by chance alone, so we
-# trust those that stay far from zero.
+# **Takeaway.** From scratch we end far behind. The head alone stays behind too: with 20 photos per class the features
+# have to move a little. *Last stage* is ahead of full fine-tuning, by a point or two. The three refined ways, two
+# rates, gradual unfreezing, and head first, are the same as plain full fine-tuning within two points, now that its rate
+# was chosen with the same care.
+# <!-- test_at_20_scratch_and_the_head_alone_are_behind --> <!-- test_at_20_refined_ways_are_the_same_as_full -->
+# <!-- test_the_last_stage_is_ahead_with_few_photos -->
 #
-# Does the picture change with other amounts of photos?
+# An interval covers new draws of photos with new heads. It does not cover another pretraining, since all draws share this
+# one, nor other test photos. Does the picture change with other amounts of photos?
 
 # %%
 shown = ["scratch", "head only", "full", "full, head 10x", "head, then full"]
-show.label_curve(judged[judged["method"].isin(shown)])
+show.label_curve(judged[judged["method"].isin(shown)], chance=1 / 3)
 
 # %%
-for method in ("head only", "last stage", "full, head 10x"):
-    for size in (5, 20, 100):
-        difference = stats.difference(stats.select(judged, per_class=size), method, "full")
-        print(f"{method} minus full, {size} photos per class: {difference}, {difference.verdict}")
+show.forest(against("full", others, 5, 100), "accuracy, 5 and 100 photos per class")
 
 # %% [markdown]
-# **Takeaway.** With a hundred photos per class, the head alone stays clearly behind full fine-tuning. With stage 3 free as
-# well, we cannot tell. The one *more* lies just above zero, and is one of nine looks: a sign, and no finding.
+# **Takeaway.** With five photos per class it pays to hold things still: last stage, gradual unfreezing, and head first are
+# ahead of full fine-tuning, and the head alone is not clearly behind. With a hundred, the head alone is far behind, and
+# gradual unfreezing, which gives each depth only a part of the epochs, a little; the others are as good as full within two
+# points. The fewer photos, the less should move.
+# <!-- test_at_5_holding_things_still_pays --> <!-- test_at_100_the_head_alone_is_far_behind_and_most_ways_equal_full -->
+#
+# And **time**? Both arms had the same number of epochs. Here both get five times as many, with rates chosen for that.
+
+# %%
+longer = against("full", ["full, longer"], 20) | against("scratch", ["scratch, longer"], 20)
+show.forest(longer | against("scratch, longer", ["full, longer"], 20), "accuracy, 20 photos per class")
+
+# %% [markdown]
+# **Takeaway.** Five times the epochs change neither arm by two points, and the gap stays. At 20 photos per class it is not
+# time that scratch lacks.
+# <!-- test_five_times_the_epochs_do_not_close_the_gap -->
 #
 # ### Exercise 3.2: a rate for each stage
 #
@@ -300,34 +401,80 @@ def layer_rates(model, rate, factor):
 course.check("3.2", layer_rates)
 
 # %% [markdown]
-# ## Too fast
+# ## How fast?
 #
-# One thing that the six ways share is a rate that was chosen. **Guess:** how much worse than scratch can a pretrained
-# network get if the rate is a hundred times too high? These are valid photos: it is a choice that we look at.
+# Every way above needed a learning rate, and five draws to choose it. There is a quicker look, the **learning-rate finder**:
+# train a copy for a hundred steps while the rate rises from tiny to huge, and watch the loss. While the rate is too small,
+# nothing happens; then the loss falls; then the network breaks. Our own network stays as it is.
+
+# %%
+start = pretrained()
+tried = training.try_rates(start, few, recipe=Recipe(batch=16, seed=run.seed), steps=run.few(100, quick=12))
+assert not backbones.drift(pretrained().state_dict(), start)
+show.loss_by_rate(tried)
+
+# %% [markdown]
+# Where would you read off a rate? Where the loss is lowest, it is about to rise, so that is too fast. A common rule is to
+# take **a tenth of that rate**.
+#
+# ### Exercise 3.3: read a rate off the curve
+#
+# Write `read_rate(rates, losses)` for two tensors of the same length. Return a tenth of the rate at which the loss is
+# lowest. The loss of a network that broke can be `nan`, which must not count. Hint: `losses.argmin()` is the place of the
+# lowest loss, but it takes `nan` for the smallest number of all; `nan_to_num` puts another number in its place.
+
+
+# %% tags=["exercise"]
+def read_rate(rates, losses):
+    return None  # your lines replace this one
+
+
+# %% tags=["solution"]
+def read_rate(rates, losses):
+    return rates[losses.nan_to_num(torch.inf).argmin()].item() / 10
+
+
+# %%
+course.check("3.3", read_rate)
+
+# %%
+mine = read_rate(*(torch.tensor(tried[column].to_numpy()) for column in ("rate", "loss")))
+chosen = stats.select(judged, method="full", per_class=20)["rate"].iloc[0]
+show.loss_by_rate(tried, {"chosen by five draws": chosen} | ({"read off here": mine} if mine else {}))
+
+# %% [markdown]
+# Is such a rate any good? In each of the twenty draws the finder looked at the draw's own 60 photos, and full fine-tuning
+# took a tenth of the rate with the lowest loss. No valid photo was needed. And what happens at a rate that is far
+# too high, 0.1?
+
+# %%
+rates = against("full", ["full, rate found", "full at 0.1"], 20)
+rates |= against("scratch", ["full at 0.1"], 20) | against("scratch at 0.1", ["full at 0.1"], 20)
+show.forest(rates, "accuracy, 20 photos per class")
+
+# %% [markdown]
+# **Takeaway.** The finder's rate is as good as the chosen one within two points, after a few seconds and without any
+# valid photo. A rate of 0.1, a hundred times the chosen one, costs more than any choice among the pretrained ways: the
+# network ends below a network from scratch whose rate was chosen, and close to one from scratch at this same rate. Of
+# what pretraining gave, nothing is left that we could measure.
+# <!-- test_the_finder_is_as_good_as_five_draws_and_valid_photos -->
+# <!-- test_a_rate_that_is_too_high_leaves_nothing_of_pretraining -->
+# <!-- test_too_high_a_rate_costs_more_than_any_choice_among_the_pretrained_ways -->
+#
+# Here is the whole range, on valid photos of the five draws that choose: it is a choice that we look at. Our own run at 0.1
+# is the star.
 
 # %%
 broken = pretrained()
 fit(broken, few, recipe=recipe(1e-1))
 point = {"ours, at 0.1": (1e-1, accuracy(broken, valid, 32))} if run.comparable else None
-at_rates = stats.select(rows[rows["method"].isin(shown[:-1])], per_class=20)
+at_rates = stats.select(rows[rows["method"].isin(shown[:-1])], per_class=20).dropna(subset=["valid"])
 show.label_curve(at_rates, value="valid", x="rate", mine=point, chance=1 / 3)
 
-# %%
-marked = stats.select(rows, per_class=20).assign(chosen=rows["test"].notna())
-fastest = {"method": "full", "rate": 0.1}
-too_fast = stats.difference(marked, fastest, {"method": "scratch", "chosen": True}, "valid")
-same_rate = stats.difference(marked, fastest, {"method": "scratch", "rate": 0.1}, "valid")
-print(f"pretrained at rate 0.1, minus scratch at its best rate: {too_fast}, {too_fast.verdict}")
-print(f"pretrained at rate 0.1, minus scratch at rate 0.1: {same_rate}, {same_rate.verdict}")
-
 # %% [markdown]
-# **Takeaway.** At this rate the pretrained network does worse than a network from scratch whose rate was chosen. From one
-# trained from scratch at this same rate we cannot tell it apart: of what pretraining gave, nothing is left that we could
-# measure. (The axis shows the head's rate. The backbone of "full, head 10x" moves ten times more slowly, so its line
-# lies further right.)
-#
-# What does the damage look like inside? Choose a network and a stage. Each row starts with one valid photo, followed by
-# the photos that this stage finds most alike.
+# (The axis shows the head's rate. The backbone of "full, head 10x" moves ten times more slowly, so its line lies further
+# right.) What does the damage look like inside? Choose a network and a stage. Each row starts with one valid photo,
+# followed by the photos that this stage finds most alike.
 
 # %%
 looked_at = valid.take(run.few(60, quick=12), seed=run.seed)
@@ -337,24 +484,13 @@ queries = [int(i) for label in range(3) for i in (looked_at.labels == label).non
 show.network_explorer(banks, looked_at, queries)
 
 # %% [markdown]
-# For each photo, how many of its eight neighbours are still the ones that the pretrained network had found?
-
-# %%
-everyone = range(len(looked_at))
-for name in ("fine-tuned", "fine-tuned too fast"):
-    for stage, bank in banks[name].items():
-        now, then = (training.nearest(b, everyone) for b in (bank, banks["pretrained"][stage]))
-        kept = (now[:, :, None] == then[:, None]).any(2).float().mean()
-        print(f"{name:<20} {stage:<7} {kept:.0%} of the neighbours are the same")
-
-# %% [markdown]
-# **Takeaway.** In our run, careful fine-tuning keeps most neighbourhoods of the stem, and fewer of them stage by stage.
-# Fine-tuning too fast keeps fewer at every stage, the stem included.
+# **Takeaway.** Follow one photo from *pretrained* to *fine-tuned* to *too fast*. Careful fine-tuning exchanges some of its
+# neighbours, mostly in the late stages. Too fast, and even the stem finds others.
+# <!-- live -->
 #
-# ## Five photos per class
+# ## Five photos per class: when to stop
 #
-# Fifteen photos, and more than a million weights. We watch both curves. (Nobody with fifteen photos has nine hundred
-# more to watch, or to choose a rate with. We use them to look inside, and to give every way the same chance.)
+# Fifteen photos, and more than a million weights. We watch both curves.
 
 # %%
 tiny = train.take(per_class=5, seed=run.seed)
@@ -363,24 +499,37 @@ rows_live = fit(overfitted, tiny, valid, recipe=Recipe(epochs=run.few(60), rate=
 show.history(rows_live)
 
 # %% [markdown]
-# **Takeaway.** The network soon knows its fifteen photos by heart. On photos that it has not seen it is right far less
-# often. The wide gap is the sign of **overfitting**. What helps? **Predict** an order: photos flipped and shifted,
-# a hundred times the weight decay, a smaller rate for the backbone, fewer layers that train.
+# The network soon knows its fifteen photos by heart, and on photos that it has not seen it is right far less often. The wide
+# gap is the sign of **overfitting**. **Early stopping** is the simplest answer: look at valid photos after each epoch, keep
+# the weights of the best one, and stop when for some epochs, the **patience**, nothing got better. **Guess** the epoch.
 
 # %%
-ways = ["full, no augmentation", "full", "full, decay x100", "full, head 10x", "last stage", "head only"]
-at_5 = {way: stats.mean_interval(stats.select(judged, method=way, per_class=5)["test"]) for way in ways}
-show.intervals(at_5, "accuracy on test photos, 5 photos per class")
-
-# %%
-for way in ways[1:]:
-    difference = stats.difference(stats.select(judged, per_class=5), way, "full, no augmentation")
-    print(f"{way:<18} minus no augmentation: {difference}, {difference.verdict}")
+stopped = pretrained()
+watched = valid.take(per_class=run.few(20, quick=4), seed=run.seed)
+steady = Recipe(epochs=run.few(60), rate=3e-4, batch=16, augment=False, anneal=False)
+looks = training.fit_until_flat(stopped, tiny, watched, 32, steady, patience=8)
+best = looks.loc[looks["valid"].idxmax()]
+print(f"stopped after epoch {len(looks)}, kept epoch {best['epoch']:.0f}: {best['valid']:.0%} of the watched photos")
+for name, model in {"stopped": stopped, "trained on": overfitted}.items():
+    print(f"{name}: {accuracy(model, valid, 32):.0%} of all valid photos")
 
 # %% [markdown]
-# **Takeaway.** Every way has a higher mean than the bare one, and no interval stays above zero. Five draws are too few to
-# say what helps. One thing we can say: at the chosen rates, a hundred times the weight decay hardly changes a result.
-# AdamW shrinks weights by rate times decay in each step, and these steps are few.
+# **Takeaway.** Stopping saves time. But the best of many looks at few photos is partly luck, so
+# what it promises on them may be too good. (And who has 15 photos to train on rarely has 60 more to watch.)
+# <!-- live -->
+#
+# What else helps? **Predict** an order: photos flipped and shifted, a hundred times the weight decay, a smaller rate for
+# the backbone, fewer layers that train. The stored rows compare each with full fine-tuning without augmentation.
+
+# %%
+remedies = ["full", "full, decay x100", "full, head 10x", "last stage", "head only"]
+show.forest(against("full, no augmentation", remedies, 5), "accuracy, 5 photos per class")
+
+# %% [markdown]
+# **Takeaway.** What helps is to train less of the network: *last stage* is ahead by a few points. Flips and shifts, a
+# hundred times the decay and two rates hardly help, if at all. (AdamW shrinks weights by rate times decay in each step, and
+# these steps are few. Four views of fifteen photos are still fifteen photos.)
+# <!-- test_against_overfitting_only_freezing_helps -->
 #
 # ## What fine-tuning forgets
 #
@@ -397,26 +546,32 @@ for name, model in models.items():
     asked = copy.deepcopy(model).cpu()
     asked.head = original.cpu().head
     remembered[name] = accuracy(asked, source_valid, 32)
-print({name: f"{share:.1%}" for name, share in remembered.items()})
+print(*[f"{name:<20} {share:.0%}" for name, share in remembered.items()], sep="\n")
+
+# %% [markdown]
+# One in five would be guessing, so a network that has 20 % left has forgotten everything. In the stored rows we count
+# what is above guessing: **kept** is what is left of it, 100 % for a network that forgot nothing.
 
 # %%
 frozen_loss = remembered["before"] - remembered["head only"]
 assert frozen_loss == 0
-judged = judged.assign(forgotten=judged["source_before"] - judged["source_after"])
-forgotten = {m: stats.mean_interval(stats.select(judged, method=m, per_class=20)["forgotten"]) for m in models}
-show.intervals(forgotten, "source accuracy lost (share of test photos), 20 photos per class")
+judged = judged.assign(kept=(judged["source_after"] - 1 / 5) / (judged["source_before"] - 1 / 5))
+kept = {m: stats.mean_interval(stats.select(judged, method=m, per_class=100)["kept"]) for m in models}
+show.intervals(kept, "kept of the source accuracy above guessing, 100 photos per class")
 
 # %%
-for size in (20, 100):
-    for method in ("last stage", "full, head 10x", "gradual unfreezing", "head, then full"):
-        difference = stats.difference(stats.select(judged, per_class=size), method, "full", "forgotten")
-        print(f"lost by {method} minus lost by full, {size} per class: {difference}, {difference.verdict}")
+moving = ["last stage", "full, head 10x", "gradual unfreezing", "head, then full"]
+show.forest(against("full", moving, 20, 100, value="kept"), "kept, 20 and 100 photos per class")
 
 # %% [markdown]
-# **Takeaway.** Every way that moves the backbone loses accuracy under the old head. With twenty per class, none can be
-# told from full, whose loss varies a lot: the draws that chose the largest rate lost most. With a hundred, last stage
-# and gradual unfreezing lose less than full. A frozen backbone loses nothing, and that is no estimate: it is the same
-# network, bit for bit. (A new head for the old classes might win part of a loss back. We did not measure that.)
+# **Takeaway.** Every way that moves the backbone forgets, and how much is a matter of how it moves. With twenty per
+# class all four keep more than full fine-tuning does, and are as accurate or better. With a hundred, gradual unfreezing
+# and head first still keep more; the first of them pays with accuracy, the second does not. A frozen backbone loses
+# nothing, and that is no estimate: it is the same network, bit for bit. (A new head for the old classes might win part
+# of a loss back. We did not measure that.)
+# <!-- test_every_way_that_moves_the_backbone_forgets --> <!-- test_gentle_ways_keep_more_than_full -->
+# <!-- test_a_frozen_backbone_forgets_exactly_nothing -->
+# <!-- test_at_100_the_head_alone_is_far_behind_and_most_ways_equal_full -->
 #
 # ## Photos that training never saw
 #
@@ -429,35 +584,31 @@ show.photo_rows(pictures, "Eight valid photos: clean, with noise, blurred, and w
 
 # %% [markdown]
 # A known result says: fine-tuning distorts features, so that training the **head first, then everything** does better on
-# photos that differ from the training ones (Kumar and others, 2022). Does it hold here?
-
-# %%
-kinds = {"test": "clean", **{name: name for name in data.CORRUPTIONS}}
-table = {}
-for method in at_20:
-    for column, label in kinds.items():
-        table[method, label] = stats.mean_interval(stats.select(of_20, method=method)[column])
-show.grid(table, "accuracy on test photos, 20 photos per class, with half the 95 % interval")
+# photos that differ from the training ones (Kumar and others, 2022). Does it hold here? And does pretraining make a network
+# sturdier? Again we count what is above guessing, here 1 in 3: **withstood** is the share of it that is left on corrupted
+# photos, the mean of the three.
 
 # %%
 corrupted = judged[list(data.CORRUPTIONS)].mean(axis=1)
-judged = judged.assign(corrupted=corrupted, lost=judged["test"] - corrupted)
-for size in (5, 20, 100):
-    difference = stats.difference(stats.select(judged, per_class=size), "head, then full", "full", "corrupted")
-    print(f"head, then full minus full, corrupted, {size} per class: {difference}, {difference.verdict}")
+judged = judged.assign(corrupted=corrupted, withstood=(corrupted - 1 / 3) / (judged["test"] - 1 / 3))
+show.forest(against("full", ["head, then full"], 5, 20, 100, value="corrupted"), "accuracy on corrupted photos")
 
 # %%
-for size in (5, 20, 100):
-    difference = stats.difference(stats.select(judged, per_class=size), "full", "scratch", "lost")
-    print(f"lost to corruption by full minus by scratch, {size} per class: {difference}, {difference.verdict}")
-remaining = stats.difference(stats.select(judged, per_class=100), "full", "scratch", "corrupted")
-print(f"full minus scratch, corrupted, 100 per class: {remaining}, {remaining.verdict}")
+show.forest(against("scratch", ["full", "head only"], 20, 100, value="corrupted"), "accuracy on corrupted photos")
+
+# %%
+at_100 = stats.select(judged, per_class=100)
+left = {m: stats.mean_interval(stats.select(at_100, method=m)["withstood"]) for m in ["scratch", *models]}
+show.intervals(left, "withstood, 100 photos per class")
 
 # %% [markdown]
-# **Takeaway.** Head first, then everything: on corrupted photos it does better with five photos per class, and with twenty
-# and a hundred we cannot tell. That is one of three looks, a sign for the known result. The second list is a finding:
-# corruption costs the pretrained network more than the one from scratch, with any amount of photos. With a hundred per
-# class we can no longer tell the two apart. (Low contrast leaves most networks close to guessing, 1 in 3.)
+# **Takeaway.** *Head first, then everything* helps on corrupted photos with five per class, as it does on clean ones;
+# with a hundred it is a little behind. So for our network the known result holds only where photos are few. And
+# pretraining does not make it sturdier. On clean photos it is far ahead of scratch; on corrupted ones it leads by a
+# little with twenty photos per class, and not at all with a hundred. Of what it has above guessing less is left. (Low
+# contrast is the hardest of the three: it takes more than half of that from every way.)
+# <!-- test_head_then_full_helps_under_corruption_at_5_and_not_at_100 --> <!-- test_corruption_takes_the_lead_of_pretraining -->
+# <!-- test_low_contrast_is_the_hardest -->
 #
 # ## Self-test
 #
@@ -471,17 +622,19 @@ course.self_test("03", "b", "b", "a")
 
 # %% tags=["result"]
 gain = stats.difference(stats.select(judged, per_class=20), "full", "scratch")
-run.result(full_20=ours["full"], gain_20=gain, too_fast=too_fast, frozen_loss=frozen_loss, drift=len(drift))
+run.result(full_20=ours["full"], gain_20=gain, frozen_loss=frozen_loss, drift=len(drift))
 
 # %% [markdown]
 # ## Recap
 #
+# - Fine-tuning is twenty lines: data, a frozen part, a new head, a rate for each part, a loop, an evaluation.
 # - Frozen is three switches: gradient, optimiser, statistics. Turn all three.
-# - Choose the **learning rate** on valid photos, for the baseline too. A rate that was a hundred times too high cost more
-#   than any choice among the pretrained ways.
-# - A frozen stage takes no time in a step, and forgets nothing. Freezing all but the head cost accuracy with a hundred
-#   photos per class; with five and twenty we could not tell.
-# - Fine-tuning loses part of the old task, and corruption takes away much of what pretraining gained. Measure both
+# - The fewer photos, the less should move. With five per class holding most of the network still was ahead of full
+#   fine-tuning; with a hundred the head alone was far behind.
+# - Choose the **learning rate** with care, for the baseline too: then most refined ways are no better than the plain one. A
+#   finder gives a good start without valid photos.
+# - Look at photos that take no part, and **stop** when they get no better.
+# - Fine-tuning loses part of the old task, and corruption takes away most of what pretraining gained. Measure both
 #   before you rely on it.
 #
 # ## References
@@ -494,4 +647,6 @@ run.result(full_20=ours["full"], gain_20=gain, too_fast=too_fast, frozen_loss=fr
 #   https://arxiv.org/abs/1903.12261.
 # - J. Kirkpatrick and others, *Overcoming catastrophic forgetting in neural networks*, 2017,
 #   https://arxiv.org/abs/1612.00796.
+# - L. Smith, *Cyclical Learning Rates for Training Neural Networks*, 2017, https://arxiv.org/abs/1506.01186: the range test.
+# - L. Prechelt, *Early Stopping, But When?*, 1998.
 # - I. Loshchilov and F. Hutter, *Decoupled Weight Decay Regularization*, 2019, https://arxiv.org/abs/1711.05101.

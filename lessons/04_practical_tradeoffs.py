@@ -424,34 +424,6 @@ print(f"paid back after {paid / spared:.0f} tasks of this size")
 # pretraining, and a single task does not pay it back: it pays when many tasks share it, or when somebody else has done it
 # already. (Counted is one training each, without the search for a rate.)
 #
-# ## How much care does the rate need?
-#
-# A method that works only at one learning rate costs search time too. In the rows of lesson 3 each method tried seven, from
-# 0.0001 to 0.1. How many of the seven come within two points of the method's best, on the same draw?
-
-# %%
-seven = stats.results("lesson03")
-compared = ["scratch", "head only", "last stage", "full", "head, then full"]
-at_100 = stats.select(seven[seven["method"].isin(compared)], per_class=100)
-show.label_curve(at_100, value="valid", x="rate", chance=1 / 3)
-
-# %%
-by_rate = at_100.pivot(index=["method", "seed"], columns="rate", values="valid")
-good = by_rate.ge(by_rate.max(axis=1) - 0.02, axis=0).sum(axis=1).rename("rates").reset_index()
-for method in compared:
-    count = stats.mean_interval(stats.select(good, method=method)["rates"])
-    print(f"{method:<16} {count.mean:.1f} [{count.low:.1f}, {count.high:.1f}] of 7 rates are good enough")
-
-# %%
-for method in [name for name in compared if name != "full"]:
-    more = stats.difference(good, method, "full", "rates")
-    print(f"{method:<16} minus full: {more.mean:+.1f} [{more.low:+.1f}, {more.high:+.1f}] rates, {more.verdict}")
-
-# %% [markdown]
-# **Takeaway.** Last stage forgives most: at high rates its line hardly falls. Freezing alone is not the reason, since *head
-# only* freezes more, and needs a high rate to move far enough. The others cannot be told from full fine-tuning. (It is one
-# of four looks, and the count depends on the seven rates that we tried: a sign, and no more.)
-#
 # ## A much larger source
 #
 # Most people do not pretrain: they download a network that has seen ImageNet. Ours is EfficientNet-Lite0. It does **not**

@@ -70,6 +70,7 @@ for line in cut_short[1:]:
 # **Takeaway.** Compare them with yours. The grammar is right nearly everywhere. Sense comes and goes: a bird with a long
 # tail or leg is fine, one with a long handle is not, nor is a fruit with a thick head. **Try** a `line` of your own in the
 # cell with the bars.
+# <!-- live -->
 #
 # It reads **tokens**, pieces of words, of which it knows 2,048. A frequent word is one token, a rarer one several, so that no
 # word is unknown to it. The words above were put together from such pieces.
@@ -109,6 +110,7 @@ show.LineReader(gpt, known, heads, LENGTH, starts)
 # topic it is often wrong, and sometimes sure of it. With five hundred it is mostly right. The nearest labelled lines show
 # why a probe works at all: many of them are about the same thing, although nobody told the network what that is. We have
 # picked the first two lines because they work; the third one shows that not all do.
+# <!-- live -->
 #
 # ## Where does it come from?
 #
@@ -166,6 +168,7 @@ print(f"at the end it hesitates as if among {perplexity:.0f} tokens, not 2,048")
 # **Takeaway.** After 100 steps it writes frequent pieces. After 300 it has the shape of a definition, its **grammar**, with
 # words that do not exist. After 1,000 most words are real, so **spelling** comes late here. **Sense** comes last: at the end
 # a line begins well, and drifts. Ask for some yourself, with another beginning or another seed:
+# <!-- live -->
 
 # %%
 for beginning in ("the branch of science", "the capital of", "a person who"):
@@ -230,6 +233,7 @@ print(f"pretrained {frozen:.0%}, untrained {probe_accuracy(untrained):.0%}, gues
 # %% [markdown]
 # **Takeaway.** Most of it was learned. What the untrained network has is no mystery: even random vectors differ from word to
 # word, so the probe sees blurred word counts.
+# <!-- live -->
 #
 # There is an older rival, which needs no network: **count the words** of each line, weigh rare ones more, and fit logistic
 # regression on the counts.
@@ -242,6 +246,7 @@ print(f"word counts: {counts.score(valid.texts, valid.labels.numpy()):.0%}")
 # %% [markdown]
 # **Takeaway.** Words alone say much about a topic. A baseline without a network belongs into every comparison, and we keep
 # it in those below.
+# <!-- live -->
 #
 # ## Reuse it: fine-tuned
 #
@@ -293,8 +298,7 @@ show.label_curve(on_topics, chance=0.1, of="lines")
 
 # %%
 def per_draw(rows, first, second, per_class):
-    one, other = stats.paired(stats.select(rows, per_class=per_class), first, second, ["test"])
-    return (one["test"] - other["test"]).tolist()
+    return stats.differences(stats.select(rows, per_class=per_class), first, second)
 
 
 rivals = ("scratch", "probe", "word counts")
@@ -518,6 +522,7 @@ print(f"{len(inside)} of {len(some):,} test lines stand inside a longer line, su
 # %% [markdown]
 # **Takeaway.** There are always more ways to leak than one has thought of. Here they are too few to matter. For networks that
 # read the internet nobody can promise even that: MiniLM may well have met WordNet, and its lead be partly memory.
+# <!-- live -->
 #
 # ## What carried over
 #

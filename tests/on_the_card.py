@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy, interpolate
 import notebooks
 from transfer_utils import backbones, course, data, show, training
 from transfer_utils.backbones import drift, freeze
-from transfer_utils.course import lesson03
+from transfer_utils.course import lesson03_lab
 from transfer_utils.data import TARGETS, TextSet
 from transfer_utils.machine import device, memory
 from transfer_utils.training import Reading, Recipe, Step, language, train
@@ -136,8 +136,8 @@ def test_answers_come_back_to_the_cpu(card, tiny, pairs):
 @pytest.mark.parametrize("through", [None, "stage2", "pool"])
 def test_the_labs_and_the_costs_are_at_home_there(card, through):
     train_photos, valid = (data.load("cifar10_photos", part).only(*TARGETS["vehicles"]) for part in ("train", "valid"))
-    setting = lesson03.Setting("both", 5, through, 10, True, 0)
-    *_, last = lesson03.live_run(setting, train_photos, valid.take(5, seed=0), epochs=1)
+    setting = lesson03_lab.Setting("both", 5, through, 10, True, 0)
+    *_, last = lesson03_lab.live_run(setting, train_photos, valid.take(5, seed=0), epochs=1)
     assert len(last["valid"]) == 2
     model = freeze(backbones.course_resnet(2), through)
     assert backbones.activation_bytes(model, 32, 4) > 0

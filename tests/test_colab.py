@@ -18,7 +18,7 @@ import course
 import notebooks
 
 pytestmark = pytest.mark.colab
-WIDGETS = ("show/test_widgets", "show/test_lab", "course/test_lesson03", "show/test_uploads", "show/test_explorers")
+WIDGETS = ("show/test_widgets", "show/test_lab", "course/test_lesson03_lab", "show/test_uploads", "show/test_explorers")
 WITNESS = """
 import google.colab.output, ipywidgets, IPython, transfer_utils
 print(ipywidgets.__version__)

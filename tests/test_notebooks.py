@@ -89,6 +89,11 @@ def test_committed_outputs(name):
     )
 
 
+@pytest.mark.parametrize("name", ["03_fine_tuning", "08_text"])
+def test_figures_speak_and_at_most_eight_intervals_are_printed(name):
+    assert len(re.findall(r"\[[-+]?[\d.]+%?, [-+]?[\d.]+%?\]", printed(committed(name)))) <= 8
+
+
 @pytest.mark.parametrize("name", LESSONS)
 def test_lesson_form(name):
     """What every lesson has: two exercises with a check and a collapsed solution, a self-test, recap, references."""

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from transfer_utils import backbones, data, show, stats, training
-from transfer_utils.course import lesson03
+from transfer_utils.course import lesson03_lab
 from transfer_utils.data import TARGETS
 from transfer_utils.training import Reading, Recipe
 
@@ -49,8 +49,8 @@ def trained_on_lines() -> torch.Tensor:
 
 
 def lab_run() -> torch.Tensor:
-    setting = lesson03.Setting("both", 5, "stage2", 10, True, 1)
-    return torch.tensor(list(lesson03.live_run(setting, TRAIN, VALID.take(10), epochs=2))[-1]["valid"])
+    setting = lesson03_lab.Setting("both", 5, "stage2", 10, True, 1)
+    return torch.tensor(list(lesson03_lab.live_run(setting, TRAIN, VALID.take(10), epochs=2))[-1]["valid"])
 
 
 # Everything in the package that draws, as a function without arguments.

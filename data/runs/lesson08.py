@@ -13,12 +13,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from runs import shared
+from runs.shared import CHOOSING, JUDGING
 from transfer_utils import backbones, data, training
 from transfer_utils.backbones import StagedModel, freeze
 from transfer_utils.stats import Row
 from transfer_utils.training import Phase, Recipe, accuracy, fit, linear_probe, with_epochs
 
-CHOOSING, JUDGING = range(5), range(5, 25)  # draws
 GPT, MINILM = "course_gpt/definitions", "minilm"
 LENGTH = {"topics": 24, "film_reviews": 48}  # tokens of a line that are read
 VALID = 60  # valid lines of each class

@@ -12,6 +12,7 @@ from transfer_utils.machine import unknown
 from transfer_utils.stats import SEEDS, Row, result_row
 from transfer_utils.training import Recipe, accuracy, fit, fit_until_flat
 
+CHOOSING, JUDGING = range(5), range(5, 25)  # draws of a comparison on one pretrained network
 SIZE = 96  # pixels at which the ImageNet network sees the photos
 LOOK_EVERY, PATIENCE = 5, 3  # epochs between looks at the valid photos, and looks without a rise
 

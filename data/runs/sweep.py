@@ -10,8 +10,8 @@ from transfer_utils.stats import SEEDS, Row
 
 COURSE, IMAGENET = grid.COURSE, grid.IMAGENET
 PRETRAINED = {COURSE: tuple(SOURCES), IMAGENET: ("imagenet",)}
-# The same number for every method, its scratch twin included. For the course's network, the three of lesson 3's seven
-# that were best on valid photos for one method and size or another.
+# The same number for every method, its scratch twin included. For the course's network, the three of seven that were
+# best on valid photos for one method and size or another.
 RATES = (3e-4, 1e-3, 3e-3)
 
 

@@ -4,6 +4,7 @@ import functools
 import re
 import statistics
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -34,6 +35,7 @@ def unfilled(*arguments):
         CHECKS["2.1"],
         CHECKS["3.1"],
         CHECKS["3.2"],
+        CHECKS["3.3"],
         CHECKS["4.1"],
         CHECKS["4.2"],
         CHECKS["5.2"],
@@ -256,14 +258,43 @@ def test_best_stage(answer, said, capsys):
 # --- lesson 03
 
 
-def train_head(model, photos, trains="head", mode=False, epochs=2):
+def train_head(model, photos, trains="head", mode=False, epochs=5, clear="after", sign=1, rate=1e-2, once=False):
+    """The lesson's solution, and what one may do instead. clear: gradients, after or before a step, or never."""
     model.requires_grad_(False)
-    optimiser = torch.optim.AdamW(model.get_submodule(trains).requires_grad_(True).parameters(), lr=1e-2)
-    for _ in range(epochs):
+    optimiser = torch.optim.AdamW(model.get_submodule(trains).requires_grad_(True).parameters(), lr=rate)
+    for epoch in range(epochs):
         model.train(mode)
+        if clear == "before":
+            optimiser.zero_grad()
+        rows = [0, 1] if once and epoch else slice(None)
+        (sign * cross_entropy(model(model.preprocess(photos.images[rows])), photos.labels[rows])).backward()
+        optimiser.step()
+        if clear == "after":
+            optimiser.zero_grad()
+    return model
+
+
+def train_frozen(model, photos):
+    """The course's own freeze() instead of the switches, and the mode of a plain model.train()."""
+    backbones.freeze(model, "pool")
+    optimiser = torch.optim.AdamW(model.head.parameters(), lr=1e-2)
+    for _ in range(5):
+        model.train()
         cross_entropy(model(model.preprocess(photos.images)), photos.labels).backward()
         optimiser.step()
+        model.zero_grad()
+    return model
+
+
+def train_on_features(model, photos):
+    """The head alone sees what the backbone says once."""
+    with torch.no_grad():
+        bank = model.eval()[:-1](model.preprocess(photos.images))
+    optimiser = torch.optim.AdamW(model.head.parameters(), lr=1e-2)
+    for _ in range(5):
         optimiser.zero_grad()
+        cross_entropy(model.head(bank), photos.labels).backward()
+        optimiser.step()
     return model
 
 
@@ -271,13 +302,53 @@ def train_head(model, photos, trains="head", mode=False, epochs=2):
     ("answer", "said"),
     [
         (train_head, "Right"),
+        (lambda m, p: train_head(m, p, clear="before"), "Right"),
+        (train_frozen, "Right"),
+        (train_on_features, "Right"),
         (lambda m, p: train_head(m, p, mode=True), "in which mode"),
         (lambda m, p: train_head(m, p, trains=""), "stem.0.weight moved"),
         (lambda m, p: train_head(m, p, epochs=0), "the head did not move either"),
+        (lambda m, p: train_head(m, p, epochs=1), "all 5 epochs should run"),
+        (lambda m, p: train_head(m, p, sign=-1), "is it the loss itself?"),
+        (lambda m, p: train_head(m, p, clear="never"), "call optimiser.zero_grad()"),
+        (lambda m, p: train_head(m, p, rate=1e-3), "at the rate that stood there"),
+        (lambda m, p: train_head(m, p, once=True), "each on all photos"),
+        (lambda m, p: train_head(m, p).head, "Not yet"),
     ],
 )
 def test_trains_only_the_head(answer, said, capsys):
     assert said in verdict(CHECKS["3.1"], answer, capsys)
+
+
+def read_rate(rates, losses):
+    return rates[losses.nan_to_num(torch.inf).argmin()].item() / 10
+
+
+def by_loop(rates, losses):
+    best = min((loss, rate) for rate, loss in zip(rates.tolist(), losses.tolist(), strict=True) if loss == loss)
+    return best[1] / 10
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (read_rate, "Right"),
+        (by_loop, "Right"),
+        (lambda rates, losses: rates[np.nanargmin(losses.numpy())] / 10, "Right"),
+        (lambda rates, losses: None, "returned None"),
+        (lambda rates, losses: rates[losses.argmin()].item() / 10, "argmin() takes nan for the smallest"),
+        (lambda rates, losses: 10 * read_rate(rates, losses), "Take a tenth of that rate"),
+        (lambda rates, losses: losses.argmin().item() / 10, "losses.argmin() is a place"),
+        (lambda rates, losses: losses.nan_to_num(9).min().item() / 10, "losses.argmin() is a place"),
+        (lambda rates, losses: rates[losses.nan_to_num(-1).argmax()].item() / 10, "losses.argmin() is a place"),
+        (lambda rates, losses: rates[-1].item() / 10, "losses.argmin() is a place"),
+        (lambda rates, losses: rates / 10, "return one rate"),
+        (lambda rates, losses: float("nan"), "return one rate"),
+        (lambda rates, losses: 1e-3, "losses.argmin() is a place"),
+    ],
+)
+def test_read_rate(answer, said, capsys):
+    assert said in verdict(CHECKS["3.3"], answer, capsys)
 
 
 def layer_rates(model, rate, factor, pool_counts=False, frozen_too=False):

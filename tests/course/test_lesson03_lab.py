@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from transfer_utils import backbones, course, data
-from transfer_utils.course import lesson03
-from transfer_utils.course.lesson03 import Setting
+from transfer_utils.course import lesson03_lab
+from transfer_utils.course.lesson03_lab import Setting
 from transfer_utils.data import TARGETS
 
 TRAIN = data.load("cifar10_photos", "train").only(*TARGETS["animals"])
@@ -21,7 +21,7 @@ def lab():
 
 
 def frames(setting, epochs=2):
-    return list(lesson03.live_run(setting, TRAIN, VALID, epochs))
+    return list(lesson03_lab.live_run(setting, TRAIN, VALID, epochs))
 
 
 def test_the_lab_opens_with_one_finished_run(lab):
@@ -34,7 +34,7 @@ def test_the_lab_opens_with_one_finished_run(lab):
 def test_facts_are_those_of_the_network(lab):
     assert [stage["name"] for stage in lab.stages] == ["stem", "stage1", "stage2", "stage3", "head"]
     model = backbones.course_resnet(3)
-    for fact, through in zip(lab.facts, lesson03.DEPTHS.values(), strict=True):
+    for fact, through in zip(lab.facts, lesson03_lab.DEPTHS.values(), strict=True):
         backbones.freeze(model, through)
         assert fact["trainable"] == backbones.count_parameters(model, trainable=True)
         assert fact["optimiser_bytes"] == 8 * fact["trainable"]
@@ -72,10 +72,10 @@ def test_a_run_leaves_the_random_state_alone():
 
 def test_every_depth_and_source_can_be_chosen(lab):
     for source in range(len(lab.controls[0]["options"])):
-        for depth in range(len(lesson03.DEPTHS)):
+        for depth in range(len(lesson03_lab.DEPTHS)):
             lab.state = [source, 0, depth, 2, 0, 0]
             lab.finish()
-            assert lab.runs[-1]["through"] == list(lesson03.DEPTHS)[depth]
+            assert lab.runs[-1]["through"] == list(lesson03_lab.DEPTHS)[depth]
             assert lab.frame["through"] == depth
 
 

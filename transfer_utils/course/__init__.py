@@ -2,7 +2,7 @@
 
 from transfer_utils.course.exercises import check, self_test
 from transfer_utils.course.grid import chosen, trained
-from transfer_utils.course.lesson03 import freezing_lab
+from transfer_utils.course.lesson03_lab import freezing_lab
 from transfer_utils.course.lesson04 import (
     advice,
     correlation,

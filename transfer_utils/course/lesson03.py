@@ -1,59 +1,37 @@
-"""Lesson 3: its checks, its quiz, and the freezing lab."""
+"""Lesson 3: its checks, and its quiz."""
 
-import time
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
-from typing import Any
+import copy
+import math
+from collections.abc import Callable
 
 import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
 
-from transfer_utils import backbones, data, training
+from transfer_utils import backbones, data
 from transfer_utils.backbones import StagedModel
-from transfer_utils.course.checking import NotYet, Question, checked, filled
+from transfer_utils.course.checking import NotYet, Question, checked, described, filled
 from transfer_utils.data import ImageSet
-from transfer_utils.show import Frame, Lab
-from transfer_utils.training import Epoch, Recipe, Step
 
-PHOTOS_PER_CLASS = (2, 5, 10, 20, 30, 50, 100)
-RATIOS = (1, 3, 10, 30, 100)  # how much faster the head learns than the backbone
-DEPTHS: dict[str, str | None] = {
-    "nothing": None,
-    "stem": "stem",
-    "stage1": "stage1",
-    "stage2": "stage2",
-    "stage3": "pool",
-}  # pool: no weights
-RATE = 1e-2  # of the head
-EPOCHS, BATCH, SIZE = 12, 16, 32
-COLUMNS = [  # of the table of finished runs: key, heading, kind
-    ["number", "run", "count"],
-    ["source", "pretrained on", "words"],
-    ["per_class", "photos", "number"],
-    ["through", "frozen through", "words"],
-    ["ratio", "ratio", "words"],
-    ["augment", "flip", "words"],
-    ["seed", "seed", "number"],
-    ["accuracy", "accuracy", "share"],
-    ["trainable", "trainable", "count"],
-    ["seconds", "seconds", "number"],
-]
+EPOCHS = 5  # of exercise 3.1
 
 
 @checked
 def trains_only_the_head(answer: Callable) -> str:
-    """The learner's train_head(model, photos) moves the head, and nothing else."""
+    """The learner's train_head(model, photos) moves the head as far as it should, and nothing else."""
     model = backbones.load_backbone("course_resnet/both", classes=3, seed=3)
     photos = data.load("cifar10_photos", "train").only("cat", "deer", "horse").take(5, seed=0)
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    start = copy.deepcopy(model)
     result = answer(model, photos)
     filled(result, answer, "return the model at the end.")
-    moved = list(backbones.drift(before, result))
-    backbone, _ = backbones.unwrapped(result).split(after="pool")
+    trained = backbones.unwrapped(result)
+    moved = list(backbones.drift(start.state_dict(), trained))
+    backbone, _ = trained.split(after="pool")
     weights = {name for name, _ in backbone.named_parameters()}
     body = [name for name in moved if name in backbone.state_dict()]
-    trained = [name for name in body if name in weights]
-    if trained:
-        raise NotYet(f"{trained[0]} moved.", "only the head's parameters may get a gradient and be in the optimiser.")
+    learned = [name for name in body if name in weights]
+    if learned:
+        raise NotYet(f"{learned[0]} moved.", "only the head's parameters may get a gradient and be in the optimiser.")
     if body:
         raise NotYet(
             f"no weight of the backbone moved, but {len(body)} batch-norm values did (first: {body[0]}).",
@@ -61,7 +39,44 @@ def trains_only_the_head(answer: Callable) -> str:
         )
     if not moved:
         raise NotYet("the head did not move either.", "it needs gradients, and an optimiser that steps.")
+    _check_head(start, trained, photos)
     return "the head learned, and no weight or statistic of the backbone moved."
+
+
+def _check_head(start: StagedModel, trained: StagedModel, photos: ImageSet) -> None:
+    """NotYet where the head has not learned as it does in the loop with its one line mended."""
+    before, after, ours = (_loss(model, photos) for model in (start, trained, _mended(start, photos)))
+    fell = f"the loss went from {before:.2f} to {after:.2f}; ours goes to {ours:.2f}."
+    if _alike(trained, _mended(start, photos, sign=-1)):
+        raise NotYet(fell, "the optimiser makes small what backward() is called on: is it the loss itself?")
+    if _alike(trained, _mended(start, photos, clear=False)):
+        raise NotYet("gradients of earlier steps were added to those of later ones.", "call optimiser.zero_grad().")
+    if after > ours + 0.1 * (before - ours):
+        raise NotYet(fell, f"all {EPOCHS} epochs should run, each on all photos, at the rate that stood there.")
+
+
+def _mended(start: StagedModel, photos: ImageSet, sign: int = 1, clear: bool = True) -> StagedModel:
+    """The network after the loop as it should be. sign: of the loss; clear: take away the gradients after each step."""
+    model = copy.deepcopy(start).requires_grad_(False).eval()
+    model.head.requires_grad_(True)
+    optimiser = torch.optim.AdamW(model.head.parameters(), lr=1e-2)
+    for _ in range(EPOCHS):
+        (sign * cross_entropy(model(model.preprocess(photos.images)), photos.labels)).backward()
+        optimiser.step()
+        if clear:
+            optimiser.zero_grad()
+    return model
+
+
+def _loss(model: StagedModel, photos: ImageSet) -> float:
+    with torch.no_grad(), backbones.keeping_modes(model):
+        model.eval()
+        return cross_entropy(model(model.preprocess(photos.images)), photos.labels).item()
+
+
+def _alike(one: StagedModel, other: StagedModel) -> bool:
+    """Whether two heads are the same but for the order in which a processor adds."""
+    return bool((one.head.weight - other.head.weight).abs().max() < 1e-4)
 
 
 @checked
@@ -90,135 +105,42 @@ def layer_rates(answer: Callable) -> str:
     return "head first, each stage below it slower, and nothing frozen among them."
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What the controls of the lab stand at. source: a checkpoint, None for random weights; through: as in freeze."""
-
-    source: str | None
-    per_class: int
-    through: str | None
-    ratio: float
-    augment: bool
-    seed: int
-
-
-@dataclass(frozen=True)
-class Control:
-    """One control of the lab. options: what the page shows, and what it stands for."""
-
-    key: str
-    label: str
-    options: dict[str, Any]
-    kind: str = "slider"
-
-
-def freezing_lab(train: ImageSet, valid: ImageSet, epochs: int = EPOCHS) -> Lab:
-    """The lab for photos of new classes (32 pixels), with one finished run in it.
-
-    It opens on 30 photos per class, frozen through stage2, 10 : 1. ValueError where a class has too few photos, and
-    where the valid photos are none or have other classes, as in train.
-    """
-    controls = _controls(train)
-    model = _start(Setting(None, PHOTOS_PER_CLASS[0], None, 1, False, 0), len(train.classes))
-    training.train(model, train, valid, SIZE, Recipe(epochs))  # never run: it refuses now what the page could not show
-    counts = {name: backbones.count_parameters(model.get_submodule(name)) for name in model.stages}
-    facts = backbones.by_depth(model, DEPTHS.values(), SIZE, BATCH)
-
-    def job(state: list[int]) -> Generator[Frame]:
-        values = {c.key: list(c.options.values())[i] for c, i in zip(controls, state, strict=True)}
-        return live_run(Setting(**values), train, valid, epochs)
-
-    def summary(state: list[int], frame: Frame) -> Frame:
-        shown = {c.key: list(c.options)[i] for c, i in zip(controls, state, strict=True)}
-        measured = {"accuracy": round(frame["valid"][-1], 4), "seconds": round(frame["seconds"], 2)}
-        return {**shown, "trainable": facts[frame["through"]]["trainable"], **measured, "curve": frame["valid"]}
-
-    lab = Lab(
-        job,
-        summary,
-        title="Freezing lab",
-        controls=[vars(control) | {"options": list(control.options)} for control in controls],
-        state=[backbones.shipped().index("both"), min(4, len(controls[1].options) - 1), 3, 2, 1, 0],
-        stages=[{"name": name, "parameters": count} for name, count in counts.items() if count],
-        facts=facts,
-        columns=COLUMNS,
-        total=sum(counts.values()),
-        batch=BATCH,
-    )
-    lab.start()
-    return lab.finish()
+@checked
+def read_rate(answer: Callable) -> str:
+    """The learner's read_rate(rates, losses) is a tenth of the rate at which the loss is lowest, nan left out."""
+    for lowest, lost in ((3e-2, False), (3e-3, True)):
+        rates, losses = _curve(lowest, lost)
+        found = answer(rates, losses)
+        filled(found, answer, "return the rate that you have read off.")
+        if getattr(found, "shape", ()) or not math.isfinite(float(found)):
+            raise NotYet(f"it returned {described(found)}.", "return one rate, a number.")
+        given, place = float(found), float(rates[losses.nan_to_num(torch.inf).argmin()])
+        if math.isclose(given, place, rel_tol=0.01):
+            raise NotYet(
+                f"{given:.2g} is where the loss is lowest.",
+                "there it is about to rise. Take a tenth of that rate.",
+            )
+        if lost and math.isclose(given, float(rates[-1]) / 10, rel_tol=0.01):
+            raise NotYet(
+                f"the last loss of our curve is nan, and its rate is {float(rates[-1]):.2g}.",
+                "argmin() takes nan for the smallest number of all. losses.nan_to_num(torch.inf) makes it the largest.",
+            )
+        if not math.isclose(given, place / 10, rel_tol=0.01):
+            raise NotYet(
+                f"on our curve it returned {given:.2g}; the loss is lowest at {place:.2g}.",
+                "losses.argmin() is a place, and rates[place] the rate there.",
+            )
+    return "a tenth of where the loss is lowest, and nan does not count."
 
 
-def _controls(train: ImageSet) -> list[Control]:
-    sizes = [n for n in PHOTOS_PER_CLASS if n <= torch.bincount(train.labels).min()]
-    if not sizes:
-        raise ValueError(
-            f"The freezing lab got {len(train)} photos; it needs at least {PHOTOS_PER_CLASS[0]} per class."
-        )
-    sources = {**{name: name for name in backbones.shipped()}, "from scratch": None}
-    return [
-        Control("source", "Pretrained on", sources, "choice"),
-        Control("per_class", "Photos per class", {str(n): n for n in sizes}),
-        Control("through", "Freeze through", DEPTHS),
-        Control("ratio", "Head : backbone rate", {f"{ratio} : 1": ratio for ratio in RATIOS}),
-        Control("augment", "Flip and shift photos", {"no": False, "yes": True}, "choice"),
-        Control("seed", "Seed", {str(seed): seed for seed in range(5)}),
-    ]
-
-
-@dataclass
-class Progress:
-    """How far a run of the lab has come, in what the page shows of it. seconds: of work, waiting left out."""
-
-    through: int
-    epochs: int
-    epoch: int = 0
-    seconds: float = 0.0
-    timed_steps: int = 0
-    step_seconds: float = 0.0
-    train: list[float] = field(default_factory=list)
-    valid: list[float] = field(default_factory=list)
-
-    def note(self, record: Step | Epoch, seconds: float) -> None:
-        """Count in a step, or the end of an epoch, that took this long."""
-        self.seconds += seconds
-        if isinstance(record, Epoch):
-            self.epoch = record.epoch
-            self.train.append(record.train)
-            self.valid.append(record.valid or 0.0)
-        elif record.step > 1:  # the first step also waits for the frozen stages' features
-            self.timed_steps, self.step_seconds = self.timed_steps + 1, self.step_seconds + seconds
-
-    def frame(self) -> Frame:
-        """What the page draws: a copy, since the run goes on."""
-        known = {"step_ms": 1000 * self.step_seconds / self.timed_steps} if self.timed_steps else {}
-        now = {"epoch": self.epoch, "epochs": self.epochs, "through": self.through, "seconds": self.seconds}
-        return {**now, **known, "train": list(self.train), "valid": list(self.valid)}
-
-
-def live_run(setting: Setting, train: ImageSet, valid: ImageSet, epochs: int) -> Generator[Frame]:
-    """Frames of one training run: accuracy before it, then one after every step, with the curves so far."""
-    progress, started = Progress(list(DEPTHS.values()).index(setting.through), epochs), time.perf_counter()
-    model = _start(setting, len(train.classes))
-    progress.valid.append(training.accuracy(model, valid, SIZE))
-    progress.seconds = time.perf_counter() - started
-    yield progress.frame()
-    few = train.take(setting.per_class, setting.seed)
-    # fixed_views: as behind frozen stages, so that freezing changes nothing but what trains
-    recipe = Recipe(epochs, RATE, setting.ratio, BATCH, augment=setting.augment, seed=setting.seed, fixed_views=True)
-    started = time.perf_counter()
-    for record in training.train(model, few, valid, SIZE, recipe, cache=False):
-        progress.note(record, time.perf_counter() - started)
-        yield progress.frame()
-        started = time.perf_counter()
-
-
-def _start(setting: Setting, classes: int) -> StagedModel:
-    if setting.source is None:
-        model = backbones.course_resnet(classes, setting.seed)
-    else:
-        model = backbones.load_backbone(f"course_resnet/{setting.source}", classes=classes, seed=setting.seed)
-    return backbones.freeze(model, setting.through)
+def _curve(lowest: float, lost: bool) -> tuple[Tensor, Tensor]:
+    """A loss that falls up to the rate `lowest` and rises behind it; lost: its last value is nan."""
+    rates = torch.logspace(-5, 0, 101)
+    away = (rates / lowest).log10()
+    losses = 0.5 + torch.where(away < 0, -0.1 * away, 2 * away)
+    if lost:
+        losses[-1] = torch.nan
+    return rates, losses
 
 
 QUIZ = (
@@ -232,13 +154,14 @@ QUIZ = (
         1,
     ),
     Question(
-        "Over five draws, gradual unfreezing minus full fine-tuning is -1 point [-4, 3]. What may we say?",
+        "Over twenty draws, one way minus another is -1.2 points [-3.1, 0.7]. Up to 2 points do not matter to us. "
+        "What may we say?",
         (
-            ("Gradual unfreezing is worse.", "The interval holds zero: another five draws may turn it round."),
-            ("These rows cannot tell the two apart.", "A narrower interval needs more draws."),
-            ("The two are equally good.", "Not being able to tell is not the same as being equal."),
+            ("The first way is worse.", "The interval holds zero: another twenty draws may turn it round."),
+            ("The two are the same within 2 points.", "The interval reaches to -3.1, which is outside."),
+            ("They differ by at most 4 points.", "The far end of the interval, rounded up, is what we can promise."),
         ),
-        1,
+        2,
     ),
     Question(
         "Which way of reusing a backbone forgets nothing of the old task, for certain?",
@@ -251,4 +174,4 @@ QUIZ = (
     ),
 )
 
-CHECKS = {"3.1": trains_only_the_head, "3.2": layer_rates}
+CHECKS = {"3.1": trains_only_the_head, "3.2": layer_rates, "3.3": read_rate}

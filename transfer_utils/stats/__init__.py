@@ -2,7 +2,7 @@
 
 from transfer_utils.stats.evaluation import Evaluation, cell, evaluate
 from transfer_utils.stats.intervals import Interval, Verdict, mean_interval, share_interval
-from transfer_utils.stats.rows import difference, paired, pareto, results, select, summarise
+from transfer_utils.stats.rows import difference, differences, paired, pareto, results, select, summarise
 from transfer_utils.stats.sweeps import SEEDS, failures, result_row, sweep
 from transfer_utils.stats.tables import Row
 
@@ -14,6 +14,7 @@ __all__ = [
     "Verdict",
     "cell",
     "difference",
+    "differences",
     "evaluate",
     "failures",
     "mean_interval",

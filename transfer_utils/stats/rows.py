@@ -26,8 +26,13 @@ def difference(rows: pd.DataFrame, first: Side, second: Side, value: str = "test
     first, second: which rows, as {column: value}, for example {"source": "both", "method": "full"}; a string is short
     for {"method": string}. Select the setting that both sides share beforehand. ValueError as for paired().
     """
+    return mean_interval(differences(rows, first, second, value))
+
+
+def differences(rows: pd.DataFrame, first: Side, second: Side, value: str = "test") -> list[float]:
+    """The first side's column minus the second's, one for each seed. Sides and errors as for difference()."""
     one, other = paired(rows, first, second, [value])
-    return mean_interval(one[value] - other[value])
+    return (one[value] - other[value]).tolist()
 
 
 def paired(rows: pd.DataFrame, first: Side, second: Side, values: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
