@@ -16,18 +16,20 @@ def test_a_method_looks_the_same_whatever_stands_beside_it():
     assert first["scratch"] == other["scratch"]
 
 
-def test_other_names_take_the_palette_in_order():
-    found = drawing.looks(["stem", "full", "stage1"])
-    assert [found[name].color for name in ("stem", "stage1")] == list(drawing.COLOURS[:2])
+def test_other_names_take_what_is_left_of_the_palette_in_order():
+    found = drawing.looks(["stem", "word counts", "stage1"])
+    assert found["word counts"].color == drawing.COLOURS[0]
+    assert [found[name].color for name in ("stem", "stage1")] == list(drawing.COLOURS[1:3])
+    assert [look.color for look in drawing.looks(["stem", "stage1"]).values()] == list(drawing.COLOURS[:2])
 
 
-def test_no_two_methods_look_alike():
-    found = list(drawing.METHODS.values())
-    assert len({look.marker for look in found}) == len({str(look) for look in found}) == len(found)
-    twins = {name for name in drawing.METHODS if name.endswith(", longer")}
-    colours = [look.color for name, look in drawing.METHODS.items() if name not in twins]
-    assert len(set(colours)) == len(colours)
+def test_methods_are_told_apart_and_their_other_names_are_not():
+    assert drawing.METHODS["probe"] == drawing.METHODS["frozen"] == drawing.METHODS["linear probe"]
+    found = set(drawing.METHODS.values())
+    assert len({look.marker for look in found}) == len(found) == len(drawing.METHODS) - 3
+    twins = [name for name in drawing.METHODS if name.endswith(", longer")]
     assert all(drawing.METHODS[name].color == drawing.METHODS[name.removesuffix(", longer")].color for name in twins)
+    assert len({look.color for look in found}) == len(found) - len(twins)
 
 
 def test_every_method_that_a_lesson_compares_has_a_look():

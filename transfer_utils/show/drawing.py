@@ -29,7 +29,7 @@ class Look(NamedTuple):
 
 
 # Ways to learn a task, the same in every figure. What trains longer has the colour of its shorter twin.
-METHODS = {
+METHODS: dict[str, Look] = {
     "scratch": Look("#767676", "o", LINES[0]),
     "scratch, longer": Look("#767676", "P", LINES[4]),
     "linear probe": Look(COLOURS[2], "D", LINES[2]),
@@ -45,10 +45,16 @@ METHODS = {
 }
 
 
+METHODS |= {"probe": METHODS["linear probe"], "frozen": METHODS["linear probe"], "fine-tuned": METHODS["full"]}
+
+
 def looks(names: Iterable[str]) -> dict[str, Look]:
-    """How each of these is drawn: a method as everywhere, whatever else in the order in which it comes."""
-    others = (Look(*look) for look in zip(COLOURS, MARKERS, LINES, strict=True))
-    return {name: METHODS[name] if name in METHODS else next(others) for name in names}
+    """How each of these is drawn: a method as everywhere, what is none in colours that are left, in their order."""
+    found = {name: METHODS.get(name) for name in names}
+    taken = {look[part] for look in found.values() if look for part in (0, 1)}
+    colours, markers = ([each for each in palette if each not in taken] for palette in (COLOURS, MARKERS))
+    others = map(Look, colours, markers, LINES)
+    return {name: look or next(others) for name, look in found.items()}
 
 
 def picture(figure: Figure, alt: str) -> HTML:
