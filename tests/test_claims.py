@@ -288,6 +288,12 @@ def test_corruption_takes_the_lead_of_pretraining(judged):
         assert told(judged, "full", "scratch", per_class, "withstood") == "less"
 
 
+def test_noise_and_low_contrast_part_the_two(judged):
+    at_100 = stats.select(judged, per_class=100)
+    assert stats.difference(at_100, "full", "scratch", "noise").verdict == "less"
+    assert stats.difference(at_100, "full", "scratch", "low contrast").verdict == "more"
+
+
 def test_low_contrast_is_the_hardest(judged):
     means = judged.groupby(["method", "per_class"])[["test", *data.CORRUPTIONS]].mean() - 1 / 3
     assert (means["low contrast"] < means[["noise", "blur"]].min(axis=1)).all()
