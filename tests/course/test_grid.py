@@ -28,8 +28,8 @@ def test_a_method_is_found_by_its_name_and_its_phases_take_all_epochs():
 
 def test_what_the_methods_start_from_and_which_takes_its_time():
     methods = course_grid.METHODS.values()
-    assert [method.name for method in methods if method.from_scratch] == ["scratch", "scratch, longer"]
-    assert {method.name: method.longer for method in methods if method.longer > 1} == {"scratch, longer": 5}
+    assert all(method.from_scratch == method.name.startswith("scratch") for method in methods)
+    assert all(method.longer == (5 if method.name.endswith(", longer") else 1) for method in methods)
     assert [method.name for method in methods if method.probe] == ["linear probe"]
 
 
