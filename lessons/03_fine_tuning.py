@@ -623,7 +623,7 @@ show.intervals(left, "withstood, 100 photos per class")
 course.self_test("03", None, None, None)
 
 # %% tags=["solution"]
-course.self_test("03", "b", "b", "a")
+course.self_test("03", "b", "c", "a")
 
 # %% tags=["result"]
 gain = stats.difference(stats.select(judged, per_class=20), "full", "scratch")
