@@ -15,19 +15,20 @@ from torch import nn
 from transfer_utils import data, training
 
 TRAIN = data.source_photos("both_small")
-OURS = "our recipe, 9 epochs"
+EPOCHS, TUTORIAL_EPOCHS = 9, 25
+OURS = f"our recipe, {EPOCHS} epochs"
 
 
 def main(repeats: int = 5, small: bool = False) -> str:
     short = arms(TRAIN.take(8), 1, 1)
-    return table(race(short if small else arms(TRAIN, 9, 25), on_valid, repeats, warm_up=short), OURS)
+    return table(race(short if small else arms(TRAIN, EPOCHS, TUTORIAL_EPOCHS), on_valid, repeats, warm_up=short), OURS)
 
 
 def arms(photos: data.ImageSet, ours: int, tutorials: int) -> Arms:
     """Both ways, with their epochs."""
     return {
         OURS: partial(our_loop, photos, ours, 64, rate=3e-3),
-        "the tutorial's, 25 epochs": partial(tutorial_loop, photos, tutorials, 128, rate=0.03),
+        f"the tutorial's, {TUTORIAL_EPOCHS} epochs": partial(tutorial_loop, photos, tutorials, 128, rate=0.03),
     }
 
 

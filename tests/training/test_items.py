@@ -96,9 +96,11 @@ def test_a_network_that_reads_gets_no_photos_and_the_other_way_round(model, text
         run(backbones.course_resnet(2, seed=0), texts, size=32)
 
 
-def test_mirrored_lines_are_refused_before_the_first_step(model, texts):
+def test_mirrored_and_mixed_lines_are_refused_before_the_first_step(model, texts):
     with pytest.raises(ValueError, match=r"augment=True, which mirrors .* Recipe\(augment=False\)"):
         training.train(model, texts, None, SIZE, Recipe())
+    with pytest.raises(ValueError, match=r"mixup=0.2, which mixes photos; .* mixup=0"):
+        training.train(model, texts, None, SIZE, Recipe(augment=False, mixup=0.2))
     freeze(model, "pool")
     with pytest.raises(TypeError, match="only photos have views"):
         training.extract_views(model, texts, SIZE, seed=0)

@@ -14,7 +14,19 @@ from transfer_utils import data
 from transfer_utils.backbones import StagedModel, course_resnet, drift, freeze
 from transfer_utils.data import augment
 from transfer_utils.machine import device, memory
-from transfer_utils.training import Epoch, Recipe, Step, accuracy, features, fit, fit_until_flat, loop, predict, train
+from transfer_utils.training import (
+    Epoch,
+    Recipe,
+    Step,
+    accuracy,
+    batches,
+    features,
+    fit,
+    fit_until_flat,
+    loop,
+    predict,
+    train,
+)
 
 QUICK = Recipe(epochs=2, batch=32)
 
@@ -66,6 +78,39 @@ def test_augmentation_is_drawn_from_the_seed_and_can_be_left_out(tiny, pairs):
     for model, augmented in zip(models, (True, False), strict=True):
         fit(model, pairs[0], None, 32, replace(QUICK, augment=augmented), progress=False)
     assert drift(state(models[0]), models[1])
+
+
+def test_smoothing_spreads_a_share_of_the_target(tiny, pairs):
+    """The first loss is what nn.CrossEntropyLoss makes of the first batch."""
+    model, how = tiny(), Recipe(epochs=1, batch=32, augment=False, smoothing=0.3)
+    twin = copy.deepcopy(model).train()
+    first = next(train(model, pairs[0], None, 32, how))
+    order = torch.randperm(len(pairs[0]), generator=torch.Generator().manual_seed(1)).tensor_split(4)[0]
+    seen = pairs[0][order]
+    wanted = nn.CrossEntropyLoss(label_smoothing=0.3)(twin(twin.preprocess(seen.images)), seen.labels)
+    assert first.loss.item() == pytest.approx(wanted.item(), abs=2e-2)
+
+
+@pytest.mark.parametrize("through", [None, "stem", "pool"])
+def test_mixup_mixes_by_the_seed_and_leaves_the_state_of_all_draws_alone(tiny, pairs, through):
+    models, before = [tiny() for _ in range(4)], torch.get_rng_state()
+    for model, (mixup, seed) in zip(models, [(0.0, 0), (0.2, 0), (0.2, 0), (0.2, 1)], strict=True):
+        fit(freeze(model, through), pairs[0], None, 32, replace(QUICK, mixup=mixup, seed=seed), progress=False)
+    plain, mixed, again, other = map(state, models)
+    assert drift(mixed, again) == {}
+    assert drift(mixed, plain)
+    assert drift(mixed, other)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_mixture_is_of_two_photos_and_its_targets_are_their_labels():
+    x, y = torch.randn(6, 3, 2, 2), torch.arange(6)
+    mixed, ((share, labels), (rest, others)) = batches.mixed_up(x, y, 0.5)
+    assert share + rest == pytest.approx(1)
+    assert torch.equal(labels, y)
+    assert sorted(others.tolist()) == y.tolist()
+    assert torch.allclose(mixed, share * x + rest * x[others])
+    assert batches.mixed_up(x, y, 0.0) == (x, [(1.0, y)])
 
 
 def test_fixed_views_are_all_that_it_sees(tiny, pairs, monkeypatch):
@@ -206,11 +251,11 @@ def interrupt(monkeypatch):
     def at(step: int) -> None:
         calls, loss = [], loop.cross_entropy
 
-        def counted(*arguments):
+        def counted(*arguments, **options):
             calls.append(1)
             if len(calls) == step:
                 raise KeyboardInterrupt
-            return loss(*arguments)
+            return loss(*arguments, **options)
 
         monkeypatch.setattr(loop, "cross_entropy", counted)
 
@@ -311,7 +356,8 @@ def test_everything_frozen(tiny, pairs):
 NO_RECIPES = [
     *((name, value) for name in ("epochs", "batch", "evaluate_every") for value in (0, -1, 2.5, "3", None, True)),
     *((name, value) for name in ("rate", "head_ratio") for value in (0, -1, float("nan"), float("inf"), "1e-3", None)),
-    *(("decay", value) for value in (-1, float("nan"), None)),
+    *((name, value) for name in ("decay", "mixup") for value in (-1, float("nan"), None, "0.2")),
+    *(("smoothing", value) for value in (-0.1, 1, 1.5, float("nan"), None, "0.1")),
     *(("seed", value) for value in (None, 0.5, 2**32, -(2**32), "0")),
 ]
 

@@ -29,7 +29,7 @@ from transfer_utils.backbones.freezing import (
     refuse_untrainable,
 )
 from transfer_utils.backbones.gpt import GPT, LONGEST, course_gpt, speaker
-from transfer_utils.backbones.in_use import keeping_modes, refuse_while_training, restoring_modes, taking_turns, watch
+from transfer_utils.backbones.in_use import guarded, keeping_modes, refuse_while_training, taking_turns
 from transfer_utils.backbones.lora import add_lora, merge_lora
 from transfer_utils.backbones.networks import course_resnet, load_backbone
 from transfer_utils.backbones.stages import StagedModel, unwrapped
@@ -57,6 +57,7 @@ __all__ = [
     "export",
     "freeze",
     "grad_cam",
+    "guarded",
     "hold_statistics",
     "keeping_modes",
     "load_backbone",
@@ -68,7 +69,6 @@ __all__ = [
     "prefix_flops",
     "refuse_untrainable",
     "refuse_while_training",
-    "restoring_modes",
     "save_checkpoint",
     "shipped",
     "shipped_card",
@@ -80,7 +80,6 @@ __all__ = [
     "to_tokens",
     "training_bytes",
     "unwrapped",
-    "watch",
     "weight_bytes",
     "write",
 ]

@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from transfer_utils import machine
 from transfer_utils.backbones.held import eval_held
 
 # --- threads --------------------------------------------------------------------------------------------------------
@@ -61,10 +62,21 @@ RUNS = (inspect.GEN_SUSPENDED, inspect.GEN_RUNNING)
 _LOOPS: "weakref.WeakKeyDictionary[nn.Module, weakref.WeakSet[Loop]]" = weakref.WeakKeyDictionary()
 
 
-def watch(model: Any, loop: Loop) -> Loop:
-    """Remember that this loop trains the model, for refuse_while_training; returns the loop."""
+def guarded(model: nn.Module, call: str, steps: Loop) -> Loop:
+    """The steps of a training loop, known to refuse_while_training as long as they go on.
+
+    RuntimeError, before the first step, while another loop trains the model. At the end modes are as before, and no
+    traceback keeps the tensors of a step that failed. call: what an error calls this loop.
+    """
+    loop = _guarded(model, call, steps)
     _LOOPS.setdefault(model, weakref.WeakSet()).add(loop)
     return loop
+
+
+def _guarded(model: nn.Module, call: str, steps: Loop) -> Loop:
+    refuse_while_training(model, call, but=inspect.currentframe())  # this one is running already
+    with machine.on_free_cores(), machine.nothing_kept(), restoring_modes(model):
+        yield from steps
 
 
 def refuse_while_training(model: Any, what: str, but: FrameType | None = None) -> None:

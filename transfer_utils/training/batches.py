@@ -61,3 +61,15 @@ def _any_view(views: Tensor) -> Batch:
         return take(rows if count == 1 else rows + rows_of_each * torch.randint(count, rows.shape, generator=generator))
 
     return batch
+
+
+def mixed_up(x: Tensor, y: Tensor, strength: float) -> tuple[Tensor, list[tuple[float, Tensor]]]:
+    """A batch mixed with itself in another order, and its targets with their shares; strength 0 leaves it as it is.
+
+    Source: Zhang and others 2018, https://arxiv.org/abs/1710.09412
+    """
+    if not strength:
+        return x, [(1.0, y)]
+    share = torch.distributions.Beta(strength, strength).sample().item()
+    other = torch.randperm(len(x), device=x.device)
+    return share * x + (1 - share) * x[other], [(share, y), (1 - share, y[other])]

@@ -24,6 +24,11 @@ def check_training(model: StagedModel, photos: Any, valid: Any, size: Any, recip
             "train() got lines and a recipe with augment=True, which mirrors and shifts photos. Lines stay as they "
             "are: Recipe(augment=False)."
         )
+    if recipe.mixup and isinstance(photos, TextSet):
+        raise ValueError(
+            f"train() got lines and a recipe with mixup={recipe.mixup!r}, which mixes photos; tokens have no mixture. "
+            "Leave it out: mixup=0."
+        )
     if valid is not None:
         check_input("train()", model, valid, size)
         _check_valid(valid, photos.classes)

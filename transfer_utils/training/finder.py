@@ -8,11 +8,11 @@ import pandas as pd
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from transfer_utils.backbones import unwrapped
+from transfer_utils.backbones import guarded, unwrapped
 from transfer_utils.data import LabelledSet
 from transfer_utils.machine import is_whole
 from transfer_utils.training.checks import check_training
-from transfer_utils.training.loop import Step, guarded
+from transfer_utils.training.loop import Step, steps_an_epoch, steps_of
 from transfer_utils.training.recipes import Recipe
 
 KEPT = 0.9  # the share of the smoothed loss that stays from step to step
@@ -46,10 +46,10 @@ def try_rates(
     staged, recipe = unwrapped(model), Recipe() if recipe is None else recipe
     check_training(staged, photos, None, size, recipe)
     factor = (highest / lowest) ** (1 / (steps - 1))
-    trial = replace(recipe, rate=lowest, epochs=math.ceil(steps / max(1, len(photos) // recipe.batch)))
-    run = guarded(
-        copy.deepcopy(staged), photos, None, size, trial, False, lambda adam, *_: LambdaLR(adam, lambda n: factor**n)
-    )
+    trial = replace(recipe, rate=lowest, epochs=math.ceil(steps / steps_an_epoch(photos, recipe)))
+    twin = copy.deepcopy(staged)
+    rising = steps_of(twin, photos, None, size, trial, False, lambda adam, *_: LambdaLR(adam, lambda n: factor**n))
+    run = guarded(twin, "try_rates()", rising)
     losses = (record.loss.item() for record in run if isinstance(record, Step))
     rows: list[tuple[float, float]] = []
     smoothed = 0.0

@@ -1,6 +1,5 @@
 """Pretraining on plain text: guess the next token, everywhere in every line."""
 
-import inspect
 import math
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
@@ -15,14 +14,12 @@ from transfer_utils.backbones import (
     END,
     GPT,
     LONGEST,
+    guarded,
     keeping_modes,
     refuse_untrainable,
-    refuse_while_training,
-    restoring_modes,
     speaker,
     taking_turns,
     to_tokens,
-    watch,
 )
 from transfer_utils.machine import autocast, best_device, gradient_scaler, is_whole, send
 from transfer_utils.training.recipes import check_numbers
@@ -95,16 +92,7 @@ def read(
     gpt = speaker("read()", model)
     _check_stream("read()", gpt, tokens)
     _check_run(gpt, how, optimiser, done)
-    return watch(gpt, _guarded(gpt, tokens.cpu(), how, optimiser, done))
-
-
-def _guarded(
-    model: GPT, tokens: Tensor, how: Reading, optimiser: torch.optim.Optimizer | None, done: int
-) -> Generator[Tensor]:
-    """The steps, after which modes are as before, and no traceback keeps the tensors of a step that failed."""
-    refuse_while_training(model, "read()", but=inspect.currentframe())  # this one is running already
-    with machine.on_free_cores(), machine.nothing_kept(), restoring_modes(model):
-        yield from _steps(model, tokens, how, optimiser, done)
+    return guarded(gpt, "read()", _steps(gpt, tokens.cpu(), how, optimiser, done))
 
 
 def _steps(

@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import inspect
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import asdict, dataclass
 
@@ -16,19 +15,17 @@ from tqdm import tqdm
 from transfer_utils import machine
 from transfer_utils.backbones import (
     StagedModel,
+    guarded,
     keeping_modes,
     parameter_groups,
-    refuse_while_training,
-    restoring_modes,
     taking_turns,
     unwrapped,
-    watch,
 )
 from transfer_utils.data import LabelledSet
 from transfer_utils.machine import autocast, best_device, gradient_scaler, is_whole, send
 from transfer_utils.training import features
 from transfer_utils.training.answers import accuracy
-from transfer_utils.training.batches import inputs
+from transfer_utils.training.batches import inputs, mixed_up
 from transfer_utils.training.checks import check_training
 from transfer_utils.training.items import check_input
 from transfer_utils.training.recipes import Recipe
@@ -71,25 +68,10 @@ def train(
     """
     staged = unwrapped(model)
     check_training(staged, photos, valid, size, recipe)
-    return watch(staged, guarded(staged, photos, valid, size, recipe, cache, _schedule))
+    return guarded(staged, "A second training", steps_of(staged, photos, valid, size, recipe, cache, _schedule))
 
 
-def guarded(
-    model: StagedModel,
-    photos: LabelledSet,
-    valid: LabelledSet | None,
-    size: int,
-    recipe: Recipe,
-    cache: bool,
-    schedule: Schedule,
-) -> Generator[Step | Epoch]:
-    """The steps, after which modes are as before, and no traceback keeps the tensors of a step that failed."""
-    refuse_while_training(model, "A second training", but=inspect.currentframe())  # this one is running already
-    with machine.on_free_cores(), machine.nothing_kept(), restoring_modes(model):
-        yield from _steps(model, photos, valid, size, recipe, cache, schedule)
-
-
-def _steps(
+def steps_of(
     model: StagedModel,
     photos: LabelledSet,
     valid: LabelledSet | None,
@@ -98,12 +80,13 @@ def _steps(
     cache: bool,
     rates: Schedule,
 ) -> Generator[Step | Epoch]:
+    """The loop of train, at rates that somebody else may choose, and for its caller to guard."""
     device = best_device()
     model.to(device)
     _, network = model.parts()
     batch, look = inputs(model, photos, size, recipe, cache), _looker(model, valid, size, cache)
     labels, generator = photos.labels.to(device), torch.Generator()
-    batches = max(1, len(labels) // recipe.batch)
+    batches = steps_an_epoch(photos, recipe)
     steps = batches * recipe.epochs
     groups = parameter_groups(model, recipe.rate, recipe.head_ratio)
     # fused: one pass over the weights, and on a graphics card it takes the scaler's answer there, with no step waiting
@@ -117,8 +100,9 @@ def _steps(
         first, nothing = not optimiser.state, contextlib.nullcontext()
         own_draws = drawing if drawing.drawn or first else nothing
         with mixed, own_draws:
-            logits = network(x)
-            loss = cross_entropy(logits, y) * share
+            seen, targets = mixed_up(x, y, recipe.mixup)
+            logits = network(seen)
+            loss = _loss(logits, targets, recipe.smoothing) * share
         with machine.no_second_draws() if first else nothing:
             scaler.scale(loss).backward()
         return loss.detach(), (logits.argmax(1) == y).sum()
@@ -146,6 +130,17 @@ def _steps(
         due = epoch % recipe.evaluate_every == 0 or epoch == recipe.epochs
         measured = (total / len(labels)).item(), (right / len(labels)).item()
         yield Epoch(epoch, *measured, look() if look and due else None)
+
+
+def _loss(logits: Tensor, targets: list[tuple[float, Tensor]], smoothing: float) -> Tensor:
+    """The mean cross-entropy of a batch, by the share of each target."""
+    losses = [part * cross_entropy(logits, labels, label_smoothing=smoothing) for part, labels in targets]
+    return sum(losses[1:], losses[0])
+
+
+def steps_an_epoch(photos: LabelledSet, recipe: Recipe) -> int:
+    """Each photo goes into one step; the steps of an epoch differ by one photo at most."""
+    return max(1, len(photos) // recipe.batch)
 
 
 def fit(

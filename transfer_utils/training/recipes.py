@@ -28,10 +28,16 @@ class Recipe:
     anneal: bool = True  # one cycle down to zero; False: a short warm-up, then a constant rate
     evaluate_every: int = 1  # epochs between two looks at the valid photos
     fixed_views: bool = False  # augment with the few views that a frozen prefix caches: the same in every comparison
+    smoothing: float = 0.0  # share of the target that is spread over all classes: https://arxiv.org/abs/1512.00567
+    mixup: float = (
+        0.0  # mixes a batch with itself, by a share from Beta(mixup, mixup): https://arxiv.org/abs/1710.09412
+    )
 
     def __post_init__(self) -> None:
         """Refuse here what would fail after an epoch, or train nothing."""
         check_numbers(self, whole=("epochs", "batch", "evaluate_every"), above=("rate", "head_ratio"))
+        _need(self, "smoothing", _is_finite(self.smoothing) and 0 <= self.smoothing < 1, "a number from 0 to below 1")
+        _need(self, "mixup", _is_finite(self.mixup) and self.mixup >= 0, "a number of at least 0")
 
 
 @dataclass(frozen=True)
