@@ -95,6 +95,14 @@ def test_a_burst_is_no_load(threads):
     assert used() == 3
 
 
+def test_a_command_that_has_just_ended_is_no_other_program(threads):
+    """The last looks saw it compute, and nobody has looked since."""
+    machine.use_threads()
+    others(1, 1)
+    subprocess.run([sys.executable, "-c", "sum(range(10**6))"], check=True)
+    assert used() == 3
+
+
 def test_nothing_changes_inside_a_training_or_a_pass(threads, tiny):
     machine.use_threads()
     photos = data.load(split="valid").only("cat", "ship").take(8)

@@ -23,6 +23,7 @@ _works = 0
 _changing = threading.Lock()
 _here = threading.local()  # chosen: the threads that we set in this thread, for torch keeps a number for each
 _seen: deque[float] = deque(maxlen=2)  # the cores that other programs kept busy, at the last two looks
+_waited = 0.0  # what children had computed that had ended by the last look
 
 
 def best_threads(cores: int, wished: str | None) -> int:
@@ -43,13 +44,14 @@ def free_threads(cores: int, others: float) -> int:
 
 def use_threads() -> None:
     """Set torch's number of threads, and let it follow the load from now on, unless OMP_NUM_THREADS wishes a number."""
-    global _start
+    global _start, _waited
     wished = os.environ.get("OMP_NUM_THREADS")
     threads = best_threads(_cores(), wished)
     torch.set_num_threads(threads)
     if _start is None and not wished:
         threading.Thread(target=_watch, daemon=True).start()
     _start = _here.chosen = None if wished else threads
+    _waited = _children()
 
 
 @contextlib.contextmanager
@@ -63,7 +65,8 @@ def on_free_cores() -> Iterator[None]:
     global _works
     with _changing:
         ours = getattr(_here, "chosen", _start) == torch.get_num_threads()
-        if ours and _seen and not _works and best_device().type == "cpu":
+        # A child that has ended since the last look, such as a command of a cell, was part of what that look saw.
+        if ours and _seen and not _works and _waited == _children() and best_device().type == "cpu":
             _follow(min(_seen))  # a burst is no load
         _works += 1
     try:
@@ -87,21 +90,27 @@ def _follow(others: float) -> None:
 
 def _watch() -> None:
     """Note what other programs do, as long as this one lives."""
+    global _waited
     before = _look()
     while True:
         time.sleep(PAUSE)
-        now = _look()
+        _waited, now = _children(), _look()
         at, computed = (new - old for new, old in zip(now, before, strict=True))
         _seen.append(max(0.0, computed / at))
         before = now
 
 
 def _look() -> tuple[float, float]:
-    """The time, and the seconds that all cores together have computed so far for anybody but this process."""
+    """The time, and the seconds that all cores have computed so far for anybody but this process and its children."""
     times = psutil.cpu_times()
     # Not what a host takes from a virtual machine: fewer threads would not bring it back.
     everybody = times.user + times.system + getattr(times, "nice", 0.0)
-    return time.monotonic(), everybody - time.process_time()
+    return time.monotonic(), everybody - time.process_time() - _children()
+
+
+def _children() -> float:
+    """The seconds that child processes have computed that have ended, and were waited for."""
+    return sum(os.times()[2:4])
 
 
 def _cores() -> int:
