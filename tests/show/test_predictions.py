@@ -58,17 +58,32 @@ def test_confusion_says_what_is_recognised_and_what_is_confused():
     )
 
 
+def shown(axes) -> dict[tuple[str, str], str]:
+    """What stands in the cell of a true class and of what it was taken for."""
+    across, down = ([label.get_text() for label in labels()] for labels in (axes.get_xticklabels, axes.get_yticklabels))
+    assert across == down
+    return {(down[y], across[x]): text.get_text() for text in axes.texts for x, y in [text.get_position()]}
+
+
 def test_confusion_shows_every_count_in_its_place(drawn):
     show.confusion(TOLD)
     (axes,) = drawn[0].axes
-    shown = {text.get_position(): text.get_text() for text in axes.texts}
-    assert shown[(1, 0)] == "3"  # x is what the photo was taken for, y its true class
-    assert shown[(0, 1)] == "1"
-    assert shown[(2, 2)] == "·"
-    assert len(shown) == 9
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["cat", "dog", "ship"]
-    (image,) = axes.images
-    assert image.get_array().tolist() == [[0.7, 0.3, 0], [0.1, 0.9, 0], [0, 0, 0]]
+    cells = shown(axes)
+    assert (cells["cat", "dog"], cells["dog", "cat"], cells["ship", "ship"]) == ("3", "1", "·")
+    assert len(cells) == 9
+    right, mistakes = (image.get_array() for image in axes.images)
+    assert sorted(right.compressed()) == [0, 0.7, 0.9]  # the diagonal, in blue
+    assert sorted(mistakes.compressed()) == [0, 0, 0, 0, 0.1, 0.3]  # the rest, in orange
+
+
+def test_classes_that_are_taken_for_one_another_stand_side_by_side(drawn):
+    apart = [[7, 0, 0, 3], [0, 6, 4, 0], [0, 5, 5, 0], [2, 0, 0, 8]]
+    show.confusion(told(apart, "cat", "truck", "ship", "dog"))
+    (axes,) = drawn[0].axes
+    names, cells = [label.get_text() for label in axes.get_yticklabels()], shown(axes)
+    assert abs(names.index("cat") - names.index("dog")) == 1
+    assert abs(names.index("truck") - names.index("ship")) == 1
+    assert (cells["cat", "dog"], cells["dog", "cat"]) == ("3", "2")
 
 
 def test_a_class_may_have_any_name():

@@ -10,26 +10,46 @@ from transfer_utils.stats import Evaluation
 
 
 def confusion(judged: Evaluation) -> HTML:
-    """The confusion matrix of some answers: rows are the true classes, darker is a larger share."""
-    table = judged.confusion
-    shares = table.to_numpy() / table.to_numpy().sum(1, keepdims=True).clip(1)
+    """The confusion matrix of some answers: rows are the true classes, darker is a larger share of the row.
+
+    Classes that are taken for one another stand side by side. Blue is right, orange a mistake.
+    """
+    table = _side_by_side(judged.confusion)
+    counts = table.to_numpy()
+    shares = counts / counts.sum(1, keepdims=True).clip(1)
+    right, mistakes = np.eye(len(table), dtype=bool), shares * (1 - np.eye(len(table)))
     side = 0.55 * len(table) + 1.6
     figure = Figure((side + 0.4, side), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (i, j), count in np.ndenumerate(table.to_numpy()):
-        colour = "white" if shares[i, j] > 0.6 else "black"
-        axes.text(j, i, f"{count}" if count else "·", ha="center", va="center", color=colour)
+    axes.imshow(np.ma.masked_where(~right, shares), cmap="Blues", vmin=0, vmax=1.2)
+    # A third of a row is a mistake that nobody should miss; all of one is dark.
+    axes.imshow(np.ma.masked_where(right, mistakes), cmap="Oranges", vmin=0, vmax=0.5)
+    for (i, j), count in np.ndenumerate(counts):
+        dark = shares[i, j] > (0.7 if i == j else 0.3)
+        axes.text(j, i, f"{count}" if count else "·", ha="center", va="center", color="white" if dark else "black")
     names = list(map(plain, table.index))
     axes.set_xticks(range(len(table)), names, rotation=45, ha="left", rotation_mode="anchor")
     axes.set_yticks(range(len(table)), names)
     axes.xaxis.tick_top()
-    axes.set(ylabel="true class", xlabel="taken for")
+    axes.set(ylabel="true class", xlabel="taken for (blue: right, orange: a mistake)")
     axes.xaxis.set_label_position("top")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    right = "; ".join(f"{name} {table.loc[name, name]} of {table.loc[name].sum()}" for name in table.index)
-    return picture(figure, f"Confusion matrix. Recognised: {right}. {judged.often_confused}")
+    recognised = "; ".join(f"{name} {table.loc[name, name]} of {table.loc[name].sum()}" for name in judged.classes)
+    return picture(figure, f"Confusion matrix. Recognised: {recognised}. {judged.often_confused}")
+
+
+def _side_by_side(table: pd.DataFrame) -> pd.DataFrame:
+    """The same matrix with its classes in an order in which neighbours are confused most."""
+    from scipy.cluster.hierarchy import leaves_list, linkage  # takes half a second to import
+    from scipy.spatial.distance import squareform
+
+    if len(table) < 3:
+        return table
+    shares = table.to_numpy() / table.to_numpy().sum(1, keepdims=True).clip(1)
+    alike = (shares + shares.T) / 2
+    order = leaves_list(linkage(squareform(1 - alike, checks=False), "average", optimal_ordering=True))
+    return table.iloc[order, order]
 
 
 def reliability(judged: dict[str, Evaluation]) -> HTML:
