@@ -1,6 +1,7 @@
 """Every exercise check: the solution is right, and each common mistake gets its own hint."""
 
 import functools
+import operator
 import re
 import statistics
 
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.optimize import minimize_scalar
 from torch.nn.functional import cross_entropy
 
 from transfer_utils import backbones, course, data, stats, training
@@ -380,7 +382,18 @@ def test_layer_rates(answer, said, capsys):
 # --- lesson 04
 
 
-def my_gain(grid, source, target, method, per_class, drop=(), by="seed", turned=1, reduce=pd.Series.mean):
+def my_gain(
+    grid,
+    source,
+    target,
+    method,
+    per_class,
+    drop=(),
+    by="seed",
+    turned=1,
+    minus=operator.sub,
+    reduce=lambda gains: gains.mean(),
+):
     """The lesson's solution. drop: columns that it forgets to select by."""
 
     def scores(**where):
@@ -389,7 +402,7 @@ def my_gain(grid, source, target, method, per_class, drop=(), by="seed", turned=
 
     here = {"target": target, "per_class": per_class}
     tuned = scores(source=source, method=method, **here)
-    return reduce(turned * (tuned - scores(source="scratch", method="scratch", **here)))
+    return reduce(turned * minus(tuned, scores(source="scratch", method="scratch", **here)))
 
 
 @pytest.mark.parametrize(
@@ -405,6 +418,12 @@ def my_gain(grid, source, target, method, per_class, drop=(), by="seed", turned=
         ({"drop": ["source"]}, "select source, target, method and per_class"),
         ({"drop": ["method"]}, "select source, target, method and per_class"),
         ({"reduce": lambda series: 100 * series.mean()}, "on our small table my_gain gives 20.000; we get 0.200"),
+        (
+            {"minus": lambda a, b: a.mean() - b.mean(), "reduce": float},
+            "with a seed that scratch alone has, my_gain gives",
+        ),
+        ({"minus": lambda a, b: a.reset_index(drop=True) - b.reset_index(drop=True)}, "with a seed that scratch alone"),
+        ({"minus": lambda a, b: a.to_numpy() - b.to_numpy()}, "stopped with ValueError: operands could not"),
     ],
 )
 def test_paired_gain(change, said, capsys):
@@ -413,10 +432,23 @@ def test_paired_gain(change, said, capsys):
     assert shown.startswith("Right" if said == "Right" else "Not yet")
 
 
-def test_paired_gain_takes_the_lesson_s_own_way(capsys):
+@pytest.mark.parametrize("take", [lambda interval: interval, lambda interval: interval.mean])
+def test_paired_gain_takes_the_lesson_s_own_way(take, capsys):
+    """It refuses a seed that is on one side alone, which is right too."""
+
     def gain(grid, source, target, method, per_class):
         here = stats.select(grid, target=target, per_class=per_class)
-        return stats.difference(here, {"source": source, "method": method}, "scratch").mean
+        return take(stats.difference(here, {"source": source, "method": method}, "scratch"))
+
+    assert verdict(CHECKS["4.1"], gain, capsys).startswith("Right")
+
+
+def test_paired_gain_takes_a_merge(capsys):
+    def gain(grid, source, target, method, per_class):
+        here = stats.select(grid, target=target, per_class=per_class)
+        sides = stats.select(here, source=source, method=method), stats.select(here, method="scratch")
+        both = sides[0].merge(sides[1], on="seed", suffixes=("_tuned", "_scratch"))
+        return np.mean(both["test_tuned"] - both["test_scratch"])
 
     assert verdict(CHECKS["4.1"], gain, capsys).startswith("Right")
 
@@ -431,7 +463,13 @@ def front(points, order=lambda name, points: (points[name][0], -points[name][1])
     return kept
 
 
-BEATEN = "a point is beaten when another one is as cheap and better, or as good and cheaper"
+def by_the_words(points):
+    """What no other point is both cheaper and better than, ties and all."""
+    kept = [n for n, (c, a) in points.items() if not any(d < c and b > a for d, b in points.values())]
+    return sorted(kept, key=lambda name: points[name][0])
+
+
+BEATEN = "a point is beaten when another one is both cheaper and better"
 
 
 @pytest.mark.parametrize(
@@ -440,22 +478,32 @@ BEATEN = "a point is beaten when another one is as cheap and better, or as good 
         (front, "Right"),
         (lambda points: (name for name in front(points)), "Right"),
         (stats.pareto, "Right"),
+        (by_the_words, "Right"),
         (lambda points: front(points)[::-1], "the names are right, their order is not.\nHint: cheapest first"),
         (lambda points: sorted(points, key=points.get), f"four points, one of them beaten: .*{BEATEN}"),
         (lambda points: [], f"four points, one of them beaten: .*{BEATEN}"),
-        (lambda points: front(points, lambda name, points: points[name]), f"two of the same cost: .*{BEATEN}"),
-        (lambda points: front(points, better=lambda new, old: new >= old), f"two of the same accuracy: .*{BEATEN}"),
+        (lambda points: front(points, lambda name, points: points[name]), "Right"),
+        (lambda points: front(points, lambda name, points: -points[name][1]), f"four points.*{BEATEN}"),
+        (lambda points: sorted(points, key=points.get)[:3], f"four points.*{BEATEN}"),
+        (lambda points: [min(points, key=points.get)], f"four points.*{BEATEN}"),
+        (lambda points: [max(points, key=lambda name: points[name][1])], f"four points.*{BEATEN}"),
+        (lambda points: front(points) * 2, f"four points.*{BEATEN}"),
         (lambda points: [points[name] for name in front(points)], f"gave .*{BEATEN}"),
     ],
     ids=[
         "solution",
         "generator",
         "the course's own",
+        "the lesson's words",
         "dear first",
         "everything",
         "nothing",
-        "keeps what is beaten at its cost",
-        "keeps what is as good and dearer",
+        "keeps what ties in cost",
+        "by accuracy alone",
+        "the three cheapest",
+        "the cheapest alone",
+        "the best alone",
+        "each twice",
         "points instead of names",
     ],
 )
@@ -484,6 +532,7 @@ def heat(maps, slopes, places=(2, 3), cut=torch.relu):
     [
         (heat, "Right"),
         (lambda m, s: heat(m, s).tolist(), "Right"),
+        (lambda m, s: torch.einsum("nc,nchw->nhw", s.mean((2, 3)), m).clamp(min=0), "Right"),
         (lambda m, s: heat(m, s, cut=lambda x: x), "some places are negative.\nHint: what speaks against the class"),
         (lambda m, s: (s * m).sum(1).relu(), "each place has a weight of its own.\nHint: average the slopes"),
         (lambda m, s: (s.mean((2, 3), True) * m).relu().sum(1), "relu came before the sum.\nHint: add the channels"),
@@ -530,6 +579,7 @@ def mistakes_at(logits, labels):
     [
         (cooled, "Right"),
         (lambda x, y: torch.tensor(cooled(x, y)), "Right"),
+        (lambda x, y: minimize_scalar(lambda t: float(cross_entropy(x / t, y)), bounds=(0.1, 10)).x, "Right"),
         (lambda x, y: 1 / cooled(x, y), "Hint: divide the logits by each candidate"),
         (lambda x, y: cooled(x, y, best=torch.argmax), "Hint: divide the logits by each candidate"),
         (lambda x, y: cooled(x, y, loss=mistakes_at), "Hint: divide the logits by each candidate"),
