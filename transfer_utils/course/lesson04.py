@@ -96,7 +96,7 @@ def _one_number(found: Any, answer: Callable) -> float:
 
 
 def _leaves_out_what_has_no_partner(answer: Callable, table: pd.DataFrame) -> None:
-    """Means of two sides differ by as much as pairs do, until a seed is on one side alone. Refusing that is right too."""
+    """The two means differ by as much as the pairs do, until a seed is on one side alone. Refusing it is right too."""
     alone = pd.DataFrame([("scratch", "scratch", "animals", 7, 0.95, 20)], columns=table.columns)
     try:
         found = _one_number(answer(pd.concat([alone, table]), "both", "animals", "full", 20), answer)
