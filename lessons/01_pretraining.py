@@ -74,6 +74,7 @@ show.history(history)
 # %% [markdown]
 # **Takeaway.** Both lines end far above guessing: the network learns something that also holds for photos it has not
 # trained on. You may interrupt a training cell at any time. The model keeps what it has learned.
+# <!-- live -->
 #
 # ## The long run
 #
@@ -107,6 +108,7 @@ show.photo_rows(shown, alt="Sixteen 3 by 3 colour filters each: ours look random
 # **Takeaway.** ImageNet's filters have directions, light on one side and dark on the other, or prefer a colour. Ours
 # have hardly moved away from their random start. A random filter already finds edges of some kind; so let us look at
 # what the stages *respond* to.
+# <!-- live -->
 #
 # ## Inside: one photo on its way
 #
@@ -133,6 +135,7 @@ show.photo_rows(rows_of_maps, "One frog photo, and six channel maps each of stem
 # %% [markdown]
 # **Takeaway.** The stem keeps the picture: edges, light and dark, colours. From stage to stage the maps get coarser.
 # The last ones no longer say what a spot looks like; they say that something is there.
+# <!-- live -->
 #
 # ## What does a channel like?
 #
@@ -148,6 +151,7 @@ show.response_explorer(responses, looked_at)
 # %% [markdown]
 # **Takeaway.** Rows of the stem share a colour or a brightness, and often mix classes. From stage to stage the rows
 # belong more and more to one class: from how it looks to what it is.
+# <!-- live -->
 #
 # ## Does it see classes that it never learned?
 #
@@ -166,6 +170,7 @@ show.embeddings(points, new.labels, new.classes, alt="Target photos as points: m
 # %% [markdown]
 # **Takeaway.** Not much to see: in two directions out of 256 the classes overlap, before and after. A picture like this
 # proves nothing.
+# <!-- live -->
 #
 # A number says more: how often does a photo's nearest neighbour, in all 256
 # directions, belong to the same class? Write it yourself.
@@ -202,11 +207,12 @@ for title, bank in banks.items():
 
 # %%
 rows = stats.results("lesson01")
-gain = stats.difference(stats.select(rows, per_class=20), "probe", "probe, random weights")
+gain = stats.difference(stats.select(rows, per_class=20), "linear probe", "linear probe, random weights")
 print(f"a probe on pretrained features minus one on random features: {gain}")
 
 # %% [markdown]
 # **Takeaway.** What the network learned on other classes helps with the new ones even without training it any further.
+# <!-- test_pretrained_features_help_with_new_classes_without_training -->
 #
 # ## Save it for a stranger
 #
@@ -254,15 +260,15 @@ course.check("1.2", transplant)
 # %% [markdown]
 # ## Does it pay?
 #
-# Twenty photos each of cat, deer and horse. One network starts from the checkpoint, with a fresh head; the other from
-# random weights. Same photos, same order, same number of epochs, each at a rate that was good on valid photos. **Guess**
-# the distance between the two.
+# Twenty photos each of cat, deer and horse. One network starts from the checkpoint, with a fresh head, and all of it is
+# fine-tuned: from here on we call this *full*. The other starts from random weights: *scratch*. Same photos, same order,
+# same number of epochs, each at a rate that was good on valid photos. **Guess** the distance between the two.
 
 # %%
 few = target.take(per_class=20, seed=run.seed)
 unseen = data.load("cifar10_photos", "valid").only(*few.classes)
 starts = {
-    "fine-tuned": (backbones.load_backbone("course_resnet/both", classes=3, seed=run.seed), 1.6e-2, 10),
+    "full": (backbones.load_backbone("course_resnet/both", classes=3, seed=run.seed), 1.6e-2, 10),
     "scratch": (backbones.course_resnet(classes=3, seed=run.seed), 1e-3, 1),
 }
 
@@ -287,9 +293,9 @@ at_20 = {m: stats.mean_interval(r["test"]) for m, r in stats.select(rows, per_cl
 show.intervals(at_20, "accuracy with 20 photos per class", None if run.quick else mine)
 
 # %%
-for baseline in ("probe", "scratch", "scratch, 10x epochs"):
-    gain = stats.difference(stats.select(rows, per_class=20), "fine-tuned", baseline)
-    print(f"20 photos per class, fine-tuned minus {baseline}: {gain}")
+for baseline in ("linear probe", "scratch", "scratch, 10x epochs"):
+    gain = stats.difference(stats.select(rows, per_class=20), "full", baseline)
+    print(f"20 photos per class, full minus {baseline}: {gain}")
 
 # %%
 show.label_curve(rows[rows["method"] != "scratch, 10x epochs"], chance=1 / 3)
@@ -297,8 +303,12 @@ show.label_curve(rows[rows["method"] != "scratch, 10x epochs"], chance=1 / 3)
 # %% [markdown]
 # **Takeaway.** Five classes of other things make a better start than random weights, at every size that we tried; ten
 # times the epochs do not make up for it. And look at the probe, which trains nothing in the network: with five photos
-# per class we cannot tell it from fine-tuning, with a hundred it is no better than scratch. How much to train depends on
-# how much data there is. Lesson 2 takes up the frozen end of this scale.
+# per class it is within five points of fine-tuning, to either side, and with a hundred within three points of scratch. How
+# much to train depends on how much data there is. Lesson 2 takes up the frozen end of this scale.
+# <!-- test_fine_tuning_gains_at_every_size -->
+# <!-- test_ten_times_the_epochs_do_not_save_scratch -->
+# <!-- test_at_five_per_class_a_probe_is_near_fine_tuning -->
+# <!-- test_at_a_hundred_per_class_a_probe_is_near_scratch -->
 #
 # ## Self-test
 #
@@ -311,7 +321,7 @@ course.self_test("01", None, None, None)
 course.self_test("01", "b", "a", "c")
 
 # %% tags=["result"]
-run.result(fine_tuned_20=mine["fine-tuned"], scratch_20=mine["scratch"], gain_20=gain)
+run.result(fine_tuned_20=mine["full"], scratch_20=mine["scratch"], gain_20=gain)
 
 # %% [markdown]
 # ## Recap

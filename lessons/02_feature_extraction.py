@@ -71,6 +71,7 @@ print(f"the same features again in each of {epochs} epochs would take about {epo
 # %% [markdown]
 # **Takeaway.** The backbone is nearly all of the work. `training.extract` does it once, and keeps the result on disk
 # under a key made of the weights, the photos, the size and the precision. Change one, and it computes anew.
+# <!-- live -->
 #
 # ## Ten photos per class
 #
@@ -110,6 +111,7 @@ print(f"frozen features minus raw pixels at 10 photos per class: {gain}")
 # %% [markdown]
 # **Takeaway.** Frozen features climb steeply with the first few photos. With five photos per class they are ahead of
 # raw pixels with two hundred.
+# <!-- test_a_few_photos_with_features_beat_many_with_pixels -->
 #
 # ## Which stage?
 #
@@ -127,6 +129,9 @@ show.intervals(at_50, "valid accuracy of a probe on each stage, 50 photos per cl
 # **Takeaway.** Averaged over positions, stem and stage 1 give no more than raw pixels do. From stage 2 on accuracy
 # climbs, and after stage 6 it hardly changes. The neck, the usual place to take features from, is not ahead of the
 # stages before it. Is it behind? We ask the test photos about stage 7 and the neck, with our question fixed beforehand.
+# <!-- test_the_first_stages_give_no_more_than_pixels -->
+# <!-- test_late_stages_beat_early_ones_at_50 -->
+# <!-- test_accuracy_hardly_changes_after_stage_6 -->
 
 # %%
 for size in (1, 10, 50, 100):
@@ -134,9 +139,11 @@ for size in (1, 10, 50, 100):
     print(f"stage 7 minus neck, {size} photos per class: {difference}")
 
 # %% [markdown]
-# **Takeaway.** A point or two, and not at every size: where an interval reaches across zero, we cannot tell. For these
-# photos and this network the neck is never the better choice. The neck stands next to ImageNet's thousand answers and
+# **Takeaway.** A point or two for stage 7, and at fifty photos per class the two are the same within two points. At no size
+# is the neck the better choice, for these photos and this network. The neck stands next to ImageNet's thousand answers and
 # is four times as wide as stage 7; both could be the reason, and we have tested neither.
+# <!-- test_the_neck_is_never_the_better_choice -->
+# <!-- test_stage_7_is_ahead_of_the_neck_at_some_sizes_and_not_at_all -->
 #
 # Now explore: choose a stage and a number of photos. Below the chart, each row starts with one valid photo, followed
 # by the photos that this stage finds most alike. A dashed frame marks another class.
@@ -150,6 +157,7 @@ show.stage_explorer(rows, banks, looked_at, first_of_each)
 # %% [markdown]
 # **Takeaway.** For pixels and stem, a neighbour is a photo with the same colours: blue sky goes with blue sea. For the
 # late stages it is more often the same kind of thing.
+# <!-- live -->
 #
 # ### Exercise 2.1: choose a stage without cheating
 #

@@ -250,7 +250,7 @@ print(f"word counts: {counts.score(valid.texts, valid.labels.numpy()):.0%}")
 #
 # ## Reuse it: fine-tuned
 #
-# Now everything may move, the stages at a tenth of the head's rate, as in lesson 3. Beside it the same network **from
+# Now everything may move (*full*), the stages at a tenth of the head's rate, as in lesson 3. Beside it the same network **from
 # scratch**, with the same number of steps and so with the same time.
 
 
@@ -276,7 +276,7 @@ print(f"fine-tuned {ours[0]:.0%}, from scratch {ours[1]:.0%}, a probe on frozen 
 rows = stats.results("lesson08")
 judged = rows.dropna(subset="test")
 topics, films = stats.select(judged, task="topics"), stats.select(judged, task="film_reviews")
-COMPARED = ["full", "probe", "scratch", "word counts"]
+COMPARED = ["full", "linear probe", "scratch", "word counts"]
 on_topics = topics[topics["method"].isin(COMPARED)]
 show.label_curve(on_topics, chance=0.1, of="lines")
 
@@ -301,10 +301,10 @@ def per_draw(rows, first, second, per_class):
     return stats.differences(stats.select(rows, per_class=per_class), first, second)
 
 
-rivals = ("scratch", "probe", "word counts")
-at_20 = {f"fine-tuned minus {rival}": per_draw(topics, "full", rival, 20) for rival in rivals}
-at_20["probe minus probe, untrained"] = per_draw(topics, "probe", "probe, untrained", 20)
-mine = {"fine-tuned minus scratch": ours[0] - ours[1], "fine-tuned minus probe": ours[0] - frozen}
+rivals, random = ("scratch", "linear probe", "word counts"), "linear probe, random weights"
+at_20 = {f"full minus {rival}": per_draw(topics, "full", rival, 20) for rival in rivals}
+at_20["linear probe minus one on random weights"] = per_draw(topics, "linear probe", random, 20)
+mine = {"full minus scratch": ours[0] - ours[1], "full minus linear probe": ours[0] - frozen}
 show.forest(at_20, "accuracy on topics, 20 labels each", mine if run.comparable else None)
 
 # %% [markdown]
@@ -343,7 +343,7 @@ show.label_curve(films[films["method"].isin(COMPARED)], chance=0.5, of="lines")
 
 # %%
 far = {f"{n} labels: full minus scratch": per_draw(films, "full", "scratch", n) for n in (5, 20, 100, 500)}
-far["500 labels: probe minus untrained"] = per_draw(films, "probe", "probe, untrained", 500)
+far["500 labels: linear probe minus one on random weights"] = per_draw(films, "linear probe", random, 500)
 show.forest(far, "accuracy on film reviews")
 
 # %% [markdown]
@@ -423,7 +423,7 @@ for through in ("pool", "block3", "block1", None):
 print(f"gradual unfreezing {accuracy(model, valid, LENGTH):.0%} of the valid lines")
 
 # %%
-pairs = ("LoRA", "full"), ("LoRA", "probe"), ("gradual unfreezing", "full")
+pairs = ("LoRA", "full"), ("LoRA", "linear probe"), ("gradual unfreezing", "full")
 ways = {f"{way} minus {other}": per_draw(topics, way, other, 20) for way, other in pairs}
 show.forest(ways, "accuracy on topics, 20 labels each")
 
@@ -443,13 +443,13 @@ show.forest(ways, "accuracy on topics, 20 labels each")
 # features.
 
 # %%
-beside = pd.concat([on_topics, stats.select(topics, method="MiniLM, probe")])
+beside = pd.concat([on_topics, stats.select(topics, method="MiniLM, linear probe")])
 show.label_curve(beside, chance=0.1, of="lines")
 
 # %%
 sets = {"topics": topics, "film reviews": films}
 larger = {
-    f"{name}, {n} labels: minus {other}": per_draw(part, "MiniLM, probe", other, n)
+    f"{name}, {n} labels: minus {other}": per_draw(part, "MiniLM, linear probe", other, n)
     for name, part in sets.items()
     for n in (20, 500)
     for other in ("full", "word counts")

@@ -24,8 +24,8 @@ class Method:
 
 
 METHODS = (
-    Method("probe", probe=True, pretrained=True),
-    Method("probe, random weights", probe=True),
+    Method("linear probe", probe=True, pretrained=True),
+    Method("linear probe, random weights", probe=True),
     Method("scratch"),
     Method("scratch until flat", longer=10),
 )

@@ -25,10 +25,10 @@ class Method:
 
 
 METHODS = (
-    Method("fine-tuned", pretrained=True),
+    Method("full", pretrained=True),
     Method("scratch"),
-    Method("probe", pretrained=True, probe=True),
-    Method("probe, random weights", probe=True),
+    Method("linear probe", pretrained=True, probe=True),
+    Method("linear probe, random weights", probe=True),
 )
 LONGER = Method("scratch, 10x epochs", longer=10)
 

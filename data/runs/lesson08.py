@@ -51,15 +51,15 @@ _FROM_DEFINITIONS = (1e-3, 3e-3, 1e-2)
 _UNFREEZING = tuple(Phase(to, 1 / 4, changes=_TENTH) for to in ("pool", "block3", "block1", None))
 WAYS = (
     Way("word counts", (1e-6, 1e-5, 1e-4, 1e-3, 1e-2), network=None, probe=True),
-    Way("probe, untrained", PENALTIES, pretrained=False, probe=True),
+    Way("linear probe, random weights", PENALTIES, pretrained=False, probe=True),
     Way("scratch", (1e-4, 3e-4, 1e-3, 3e-3), pretrained=False),
     Way("scratch, longer", (3e-4, 1e-3, 3e-3, 1e-2), pretrained=False, longer=3),
-    Way("probe", PENALTIES, probe=True),
+    Way("linear probe", PENALTIES, probe=True),
     Way("gradual unfreezing", _FROM_DEFINITIONS, phases=_UNFREEZING),
     Way("LoRA", _FROM_DEFINITIONS, lora=True),
     Way("full", _FROM_DEFINITIONS, phases=(Phase(changes=_TENTH),)),
     Way("full, longer", _FROM_DEFINITIONS, phases=(Phase(changes=_TENTH),), longer=3),
-    Way("MiniLM, probe", PENALTIES, network=MINILM, probe=True),
+    Way("MiniLM, linear probe", PENALTIES, network=MINILM, probe=True),
 )
 
 
@@ -137,13 +137,13 @@ RATES: dict[tuple[str, str], dict[int, float]] = {  # what the choosing draws ch
     ("film_reviews", "scratch"): {20: 3e-4, 100: 1e-3},
     ("film_reviews", "full"): {20: 3e-3, 100: 3e-3},
     ("topics", "word counts"): {20: 1e-5, 100: 1e-5},
-    ("topics", "probe, untrained"): {20: 1e-1, 100: 1e-2},
-    ("topics", "probe"): {20: 1.0, 100: 1e-1},
-    ("topics", "MiniLM, probe"): {20: 1.0, 100: 1e-1},
+    ("topics", "linear probe, random weights"): {20: 1e-1, 100: 1e-2},
+    ("topics", "linear probe"): {20: 1.0, 100: 1e-1},
+    ("topics", "MiniLM, linear probe"): {20: 1.0, 100: 1e-1},
     ("film_reviews", "word counts"): {20: 1e-5, 100: 1e-3},
-    ("film_reviews", "probe, untrained"): {20: 1e-2, 100: 1e-1},
-    ("film_reviews", "probe"): {20: 1000.0, 100: 100.0},
-    ("film_reviews", "MiniLM, probe"): {20: 100.0, 100: 1.0},
+    ("film_reviews", "linear probe, random weights"): {20: 1e-2, 100: 1e-1},
+    ("film_reviews", "linear probe"): {20: 1000.0, 100: 100.0},
+    ("film_reviews", "MiniLM, linear probe"): {20: 100.0, 100: 1.0},
 }
 
 

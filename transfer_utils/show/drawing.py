@@ -28,11 +28,15 @@ class Look(NamedTuple):
     ls: Any
 
 
-# Ways to learn a task, the same in every figure. What trains longer has the colour of its shorter twin.
+# Ways to learn a task, the same in every figure. What trains longer, or starts from random weights, has the colour of
+# its twin.
 METHODS: dict[str, Look] = {
     "scratch": Look("#767676", "o", LINES[0]),
     "scratch, longer": Look("#767676", "P", LINES[4]),
+    "scratch, 10x epochs": Look("#767676", "x", LINES[6]),
+    "scratch until flat": Look("#767676", "H", LINES[9]),
     "linear probe": Look(COLOURS[2], "D", LINES[2]),
+    "linear probe, random weights": Look(COLOURS[2], "8", LINES[8]),
     "head only": Look(COLOURS[4], "v", LINES[3]),
     "last stage": Look(COLOURS[3], "^", LINES[5]),
     "gradual unfreezing": Look(COLOURS[8], "X", LINES[6]),
@@ -40,12 +44,10 @@ METHODS: dict[str, Look] = {
     "full": Look(COLOURS[1], "s", LINES[1]),
     "full, longer": Look(COLOURS[1], "*", LINES[4]),
     "full, head 10x": Look("#9B8816", "p", LINES[8]),
+    "recipe": Look(COLOURS[6], ">", LINES[5]),
     "LoRA": Look(COLOURS[9], "d", LINES[9]),
     "word counts": Look(COLOURS[0], "<", LINES[3]),
 }
-
-
-METHODS |= {"probe": METHODS["linear probe"], "frozen": METHODS["linear probe"], "fine-tuned": METHODS["full"]}
 
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
