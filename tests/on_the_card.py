@@ -2,6 +2,7 @@
 
 import copy
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pretend
@@ -99,12 +100,15 @@ def test_it_computes_what_the_cpu_computes(card, tiny):
 @pytest.mark.parametrize("through", [None, "stem", "pool"])
 @pytest.mark.parametrize("fits", [True, False])
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16, torch.float16])
-def test_training_never_waits_between_two_steps(card, tiny, pairs, own_home, monkeypatch, through, fits, precision):
+@pytest.mark.parametrize("mixup", [0.0, 0.2])
+def test_training_never_waits_between_two_steps(
+    card, tiny, pairs, own_home, monkeypatch, through, fits, precision, mixup
+):
     monkeypatch.setattr(device, "precision", lambda _: precision)
     monkeypatch.setattr(memory, "fits", lambda size, free: fits)
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     model, waited, stepping = freeze(tiny(), through), [], False
-    for record in train(model, *pairs, 32, QUICK):
+    for record in train(model, *pairs, 32, replace(QUICK, mixup=mixup)):
         if stepping and isinstance(record, Step):
             waited.append(dict(pretend.waits))
         stepping = isinstance(record, Step)

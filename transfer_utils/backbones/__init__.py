@@ -29,7 +29,7 @@ from transfer_utils.backbones.freezing import (
     refuse_untrainable,
 )
 from transfer_utils.backbones.gpt import GPT, LONGEST, course_gpt, speaker
-from transfer_utils.backbones.in_use import guarded, keeping_modes, refuse_while_training, taking_turns
+from transfer_utils.backbones.in_use import guarded, keeping_modes, taking_turns
 from transfer_utils.backbones.lora import add_lora, merge_lora
 from transfer_utils.backbones.networks import course_resnet, load_backbone
 from transfer_utils.backbones.stages import StagedModel, unwrapped
@@ -68,7 +68,6 @@ __all__ = [
     "parameter_groups",
     "prefix_flops",
     "refuse_untrainable",
-    "refuse_while_training",
     "save_checkpoint",
     "shipped",
     "shipped_card",

@@ -8,7 +8,7 @@ from torch import Tensor
 from transfer_utils import data, machine
 from transfer_utils.backbones import StagedModel
 from transfer_utils.data import LabelledSet
-from transfer_utils.machine import best_device, channels_last
+from transfer_utils.machine import best_device, channels_last, send
 from transfer_utils.training import features
 from transfer_utils.training.items import prepared, raw
 from transfer_utils.training.recipes import Recipe
@@ -71,5 +71,5 @@ def mixed_up(x: Tensor, y: Tensor, strength: float) -> tuple[Tensor, list[tuple[
     if not strength:
         return x, [(1.0, y)]
     share = torch.distributions.Beta(strength, strength).sample().item()
-    other = torch.randperm(len(x), device=x.device)
+    other = send(torch.randperm(len(x)), x.device)  # drawn on the CPU, where the recipe's seed decides
     return share * x + (1 - share) * x[other], [(share, y), (1 - share, y[other])]

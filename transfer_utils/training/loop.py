@@ -45,7 +45,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Epoch:
-    """The end of an epoch. loss, train: mean loss and accuracy over its steps. valid: accuracy, None without a look."""
+    """The end of an epoch. loss, train: mean loss and accuracy over its steps. valid: accuracy, None without a look.
+
+    With mixup, train counts the first of the two labels of a mixture alone, and reads low.
+    """
 
     epoch: int
     loss: float
