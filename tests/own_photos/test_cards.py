@@ -64,6 +64,7 @@ def test_the_card_of_a_folder_says_what_was_measured():
     assert card.startswith("# cat or frog or ship\n")
     assert "- **Classes**: cat, frog, ship\n" in card
     assert "- **Photos**: 48, seen as squares of 64 pixels from their middle\n" in card
+    assert "- **Resized**: with Lanczos" in card
     assert "efficientnet_lite0 with ImageNet weights, frozen; a linear probe as its head" in card
     assert f"{datetime.date.today()}, torch {torch.__version__}" in card
     assert f"each judged by a probe that had not seen it (cross-validation): {judged.accuracy}." in card

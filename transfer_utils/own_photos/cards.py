@@ -14,6 +14,7 @@ def folder_card(folder: PhotoFolder, judged: Evaluation, backbone: str) -> str:
     facts = {
         "Classes": ", ".join(map(cell, photos.classes)),
         "Photos": f"{len(photos)}, seen as squares of {photos.images.shape[-1]} pixels from their middle",
+        "Resized": "with Lanczos's filter, which is antialiased, as `PIL.ImageOps.fit` does",
         "Network": f"{backbone} with ImageNet weights, frozen; a linear probe as its head",
         "Made on": f"{datetime.date.today()}, torch {torch.__version__}",
     }
