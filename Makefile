@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 TOGETHER := -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help lab course test test-fast test-notebooks test-pages colab-test colab-test-full notebooks checkpoints results sweep sweep-check bench bench-widgets check format clean
+.PHONY: help lab course test test-fast test-notebooks test-pages colab-test colab-test-full notebooks checkpoints results sweep results-check bench bench-widgets check format clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,8 +56,8 @@ results: $(READY)  ## run the experiments behind the stored rows again (about fo
 sweep: checkpoints  ## run the grid of lesson 4 again, resumable (about 80 minutes on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/python data/make_results.py sweep similarity
 
-sweep-check: checkpoints  ## run 20 random rows of the grid again and compare
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/sweep_check.py
+results-check: checkpoints  ## run 20 random runs behind each lesson again and compare (half an hour)
+	OMP_NUM_THREADS=1 $(BIN)/python data/check_results.py
 
 bench: $(READY)  ## time the course side by side with the plain way and with other libraries (an hour), for docs/speed.md
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
