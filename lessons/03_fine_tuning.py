@@ -153,8 +153,8 @@ print("tensors of stage1 that moved:", sum(name.startswith("stage1.") for name i
 # The optimiser holds the stem too, but AdamW skips a tensor that has no gradient.
 #
 # **Switch 2: the optimiser.** It keeps its own list of tensors. Suppose that everything trains for a few steps, and then we
-# freeze the stem, as in gradual unfreezing turned round. The gradients are set to zero after each step, as many older
-# loops do (`zero_grad(set_to_none=False)`). **Guess:** does the stem hold still from now on?
+# freeze the stem, to save time. The gradients are set to zero after each step, as many older loops do
+# (`zero_grad(set_to_none=False)`). **Guess:** does the stem hold still from now on?
 
 # %%
 model = pretrained()
@@ -167,12 +167,13 @@ one_step(model, optimiser)
 print("tensors of the stem that moved:", len(backbones.drift(before, model.stem)))  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
-# It moved: a gradient of zeros is a gradient. AdamW goes on with the momentum of the steps before, and lets the weights
-# decay. Today's default, `set_to_none=True`, takes the gradients away, and then the stem would hold still. To be safe, a
+# It moved: a gradient of zeros is a gradient. AdamW remembers the direction of the steps before (**momentum**) and goes on in
+# it, and it pulls every weight a little towards zero (**weight decay**). Today's default, `set_to_none=True`, takes the gradients away, and then the stem would hold still. To be safe, a
 # frozen weight belongs in no optimiser. `backbones.parameter_groups` hands over only what trains.
 #
-# **Switch 3: batch-norm's statistics.** They are no weights, they have no gradient, and no optimiser holds them. They
-# move whenever the network runs in training mode.
+# **Switch 3: batch-norm's statistics.** Batch-norm scales each channel by a mean and a variance that it has gathered (lesson
+# 2). They are no weights, they have no gradient, and no optimiser holds them. They move whenever the network runs in
+# training mode.
 
 # %%
 model = pretrained().requires_grad_(False)
