@@ -40,7 +40,6 @@ def mean(rows, value="test", **where):
         ("lesson00", ["method", "per_class"]),
         ("lesson01", ["method", "per_class"]),
         ("lesson02", ["stage", "per_class"]),
-        ("lesson05", ["method", "per_class"]),
     ],
 )
 def test_every_comparison_has_all_seeds(name, columns):
@@ -547,39 +546,74 @@ def test_three_stored_rows_come_out_again(runs):
 # --- lesson 05 ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("per_class", [20, 50])
-def test_moving_statistics_end_below_the_frozen_network(per_class):
-    rows = stats.results("lesson05")
-    assert stats.difference(stats.select(rows, per_class=per_class), "fine-tuned, statistics move", "frozen").high < 0
-    assert stats.difference(stats.select(rows, per_class=per_class), "fine-tuned", "frozen").low > 0
+@pytest.fixture(scope="module")
+def recipes():
+    """The draws that judge."""
+    return stats.results("lesson05").dropna(subset=["test"])
 
 
-def test_of_the_other_parts_one_is_worth_a_little_and_one_cannot_be_told():
-    rows = stats.results("lesson05")
-    head, rate = (
-        stats.difference(stats.select(rows, per_class=20), f"fine-tuned, {part}", "fine-tuned")
-        for part in ("random head", "one rate")
-    )
-    assert -0.005 < head.high < 0
-    assert rate.verdict == "cannot tell"
-    assert (rows.query("method == 'fine-tuned'")["rate"] == min(lesson05.RATES)).mean() > 0.5
+def test_every_comparison_of_lesson_5_has_all_its_draws(recipes):
+    found = recipes.groupby(["method", "per_class"])["seed"].apply(sorted)
+    assert set(found.index) == {(way.name, size) for way in lesson05.METHODS for size in way.sizes}
+    assert all(seeds == list(lesson05.JUDGING) for seeds in found)
+
+
+@pytest.mark.parametrize("per_class", lesson05.EPOCHS)
+def test_the_recipe_leads_the_probe_at_every_size(recipes, per_class):
+    assert told(recipes, "recipe", "linear probe", per_class) == "more"
 
 
 @pytest.mark.parametrize("per_class", [10, 50])
-def test_the_recipe_beats_scratch_that_had_its_time(per_class):
-    both = pd.concat([stats.results("lesson05"), stats.results("lesson00")], join="inner", ignore_index=True)
-    assert stats.difference(stats.select(both, per_class=per_class), "fine-tuned", "scratch until flat").low > 0.2
+def test_scratch_that_had_its_time_stays_far_behind(recipes, per_class):
+    """Its draws are other ones, so the two are not paired: the worst of one is far above the best of the other."""
+    scratch = stats.select(stats.results("lesson00"), method="scratch until flat", per_class=per_class)["test"]
+    assert stats.select(recipes, method="recipe", per_class=10)["test"].min() > scratch.max() + 0.1
 
 
-def test_two_scratch_runs_with_fifty_photos_reached_the_longest_time():
-    long = stats.select(stats.results("lesson00"), method="scratch until flat", epochs=100)
-    assert long["per_class"].tolist() == [50, 50]
+@pytest.mark.parametrize("per_class", lesson05.EPOCHS)
+def test_it_is_not_the_views(recipes, per_class):
+    assert told(recipes, "linear probe, augmented", "linear probe", per_class) == "the same within 2 points"
+    assert told(recipes, "recipe", "linear probe, augmented", per_class) == "more"
 
 
-def test_each_part_of_the_recipe_had_the_same_choice_of_rates_and_seeds():
-    rows = stats.results("lesson05").query("per_class == 20 and method != 'frozen'")
-    assert set(rows.groupby("method")["seed"].apply(tuple)) == {(0, 1, 2, 3, 4)}
-    assert set(rows["rate"]) <= set(lesson05.RATES)
+def test_moving_statistics_cost_more_than_fine_tuning_gains(recipes):
+    here = stats.select(recipes, per_class=20)
+    assert stats.difference(here, "recipe, statistics move", "recipe").high < -0.08
+    assert told(recipes, "recipe, statistics move", "linear probe", 20) == "less"
+
+
+def test_a_random_head_costs_a_few_points(recipes):
+    found = stats.difference(stats.select(recipes, per_class=20), "recipe, random head", "recipe")
+    assert -0.06 < found.low < found.high < -0.02
+
+
+@pytest.mark.parametrize("part", ["one rate", "label smoothing", "mixup"])
+def test_one_rate_smoothing_and_mixup_change_little(recipes, part):
+    assert told(recipes, f"recipe, {part}", "recipe", 20) == "the same within 2 points"
+
+
+def test_one_rate_is_if_anything_ahead(recipes):
+    assert stats.difference(stats.select(recipes, per_class=20), "recipe, one rate", "recipe").verdict == "more"
+
+
+@pytest.mark.parametrize("part", ["label smoothing", "mixup"])
+def test_label_smoothing_and_mixup_did_not_help(recipes, part):
+    assert stats.difference(stats.select(recipes, per_class=20), f"recipe, {part}", "recipe").high < 0.01
+
+
+def test_held_statistics_help_one_network_with_either_head(recipes):
+    for way in ("recipe", "recipe, random head"):
+        assert stats.difference(stats.select(recipes, per_class=20), way, f"{way}, statistics move").low > 0.05
+
+
+@pytest.mark.parametrize("per_class", lesson03.SIZES)
+def test_held_statistics_change_little_on_the_course_resnet(judged, per_class):
+    assert told(judged, "full, statistics held", "full", per_class) == "the same within 2 points"
+
+
+@pytest.mark.parametrize("per_class", [5, 20])
+def test_held_statistics_are_not_why_the_last_stage_leads(judged, per_class):
+    assert told(judged, "last stage", "full, statistics held", per_class) == "more"
 
 
 # --- lesson 07 ------------------------------------------------------------------------------------------------------

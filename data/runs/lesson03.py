@@ -11,7 +11,7 @@ from itertools import product
 
 from runs.shared import CHOOSING, JUDGING
 from transfer_utils import backbones, data, training
-from transfer_utils.backbones import StagedModel, drift, freeze
+from transfer_utils.backbones import StagedModel, drift, freeze, hold_statistics
 from transfer_utils.course import grid
 from transfer_utils.data import SOURCES, TARGETS, ImageSet, splits
 from transfer_utils.stats import Row
@@ -26,6 +26,7 @@ TRIED = {  # of the range, what each way tries; its best is never the first nor 
     "head only": RANGE[3:],
     "last stage": RANGE[2:7],
     "full": RANGE[1:5],
+    "full, statistics held": RANGE[1:5],
     "full, longer": RANGE[:5],
     "full, head 10x": RANGE[2:7],
     "gradual unfreezing": RANGE[1:5],
@@ -34,7 +35,16 @@ TRIED = {  # of the range, what each way tries; its best is never the first nor 
     "full, decay x100": RANGE[:4],
 }
 DRAWN = ("scratch", "head only", "full", "full, head 10x")  # with 20 photos of each class they try the whole range
-WAYS = ("scratch", "head only", "last stage", "full", "full, head 10x", "gradual unfreezing", "head, then full")
+WAYS = (
+    "scratch",
+    "head only",
+    "last stage",
+    "full",
+    "full, statistics held",
+    "full, head 10x",
+    "gradual unfreezing",
+    "head, then full",
+)
 COMPARED = {  # which ways are compared at which sizes
     **dict.fromkeys(WAYS, SIZES),
     **dict.fromkeys(("full, no augmentation", "full, decay x100"), (5,)),
@@ -45,6 +55,7 @@ RATES: dict[str, dict[int, float]] = {  # what the draws that choose chose
     "head only": {5: 3e-3, 20: 1e-2, 100: 3e-2},
     "last stage": {5: 1e-3, 20: 1e-3, 100: 1e-2},
     "full": {5: 3e-4, 20: 1e-3, 100: 1e-3},
+    "full, statistics held": {5: 3e-4, 20: 1e-3, 100: 1e-3},
     "full, head 10x": {5: 3e-3, 20: 3e-3, 100: 1e-2},
     "gradual unfreezing": {5: 3e-4, 20: 1e-3, 100: 3e-4},
     "head, then full": {5: 1e-3, 20: 1e-3, 100: 1e-3},
@@ -69,6 +80,8 @@ def rows(method: str, per_class: int, seed: int, rate: float | None) -> list[Row
     if way.from_scratch:
         model = backbones.course_resnet(classes, seed)
     found = {} if rate else {"found": rate_for(model, few, seed)}
+    if way.holds:
+        hold_statistics(model)
     before = freeze(model, way.phases[0].through).frozen_state()
     started = time.perf_counter()
     for phase, epochs in way.plan(grid.EPOCHS_FOR[per_class]):

@@ -27,13 +27,17 @@ EPOCHS = {COURSE: {**EPOCHS_FOR, 500: 5}, IMAGENET: {5: 40, 20: 12, 100: 4}}
 
 @dataclass(frozen=True)
 class Method:
-    """A way to learn a new task. longer: times the epochs of the others; a probe is fitted to the end instead."""
+    """A way to learn a new task. longer: times the epochs of the others; a probe is fitted to the end instead.
+
+    holds: batch-norm's statistics, also where its weights train.
+    """
 
     name: str
     phases: tuple[Phase, ...] = (Phase(),)
     from_scratch: bool = False
     longer: int = 1
     probe: bool = False
+    holds: bool = False
 
     def plan(self, epochs: int) -> list[tuple[Phase, int]]:
         """The phases, each with its share of the epochs."""
@@ -52,6 +56,7 @@ METHODS = {  # by name, in the order in which they are shown: the more of the ne
         Method("gradual unfreezing", _UNFREEZING),
         Method("head, then full", (Phase("pool", 1 / 2, HEAD_RATE), Phase(None, 1 / 2))),
         Method("full"),
+        Method("full, statistics held", holds=True),
         Method("full, longer", longer=5),
         Method("full, rate found"),
         Method("full at 0.1"),
