@@ -89,7 +89,7 @@ lite0.requires_grad_(False)
 lite0.head = nn.Linear(lite0.head.in_features, 10).to(run.device)
 lite0.eval()  # batch-norm keeps its statistics: we come back to that
 
-some = few.take(min(20, each), seed=run.seed)
+some = few.take(min(10, each), seed=run.seed)  # half of our photos, to save time
 pixels = lite0.preprocess(some.resized(96).images.to(run.device))
 labels = some.labels.to(run.device)
 
@@ -112,7 +112,7 @@ train_for(5, [{"params": lite0.head.parameters(), "lr": 1e-2}])  # the head alon
 # %%
 lite0.requires_grad_(True)  # everything
 backbone = [p for name, p in lite0.named_parameters() if not name.startswith("head.")]
-train_for(2, [{"params": backbone, "lr": 1e-4}, {"params": lite0.head.parameters(), "lr": 1e-3}])
+train_for(1, [{"params": backbone, "lr": 1e-4}, {"params": lite0.head.parameters(), "lr": 1e-3}])
 
 # %% [markdown]
 # **Takeaway.** The classic recipe is twenty lines. The rest of this lesson is about what they do not say: which numbers to put
@@ -436,7 +436,7 @@ show.heat_explorer(one_each.resized(64), shares, torch.stack(by_class, dim=1))
 # grey: *what glows* on its own map, *what glows on another photo*, *the middle*, or *what does not glow*.
 
 # %%
-seen = valid.take(run.few(50, quick=2), seed=run.seed).resized(run.size)
+seen = valid.take(run.few(30, quick=2), seed=run.seed).resized(run.size)
 glow = backbones.grad_cam(network, seen.images, seen.labels, stages[1])
 covered = {}
 for name, part in {"nothing": seen, **course.cover(seen, glow)}.items():
