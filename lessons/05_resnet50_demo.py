@@ -98,7 +98,7 @@ labels = some.labels.to(run.device)
 def train_for(epochs, groups):
     optimiser = torch.optim.AdamW(groups)
     for _ in range(run.few(epochs, quick=1)):
-        for batch in torch.randperm(len(pixels)).split(32):
+        for batch in torch.randperm(len(pixels)).to(run.device).split(32):
             loss = nn.functional.cross_entropy(lite0(pixels[batch]), labels[batch])
             optimiser.zero_grad()
             loss.backward()
