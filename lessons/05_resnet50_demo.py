@@ -107,7 +107,7 @@ def train_for(epochs, groups):
 
 
 # %%
-train_for(5, [{"params": lite0.head.parameters(), "lr": 1e-2}])  # the head alone
+train_for(3, [{"params": lite0.head.parameters(), "lr": 1e-2}])  # the head alone
 
 # %%
 lite0.requires_grad_(True)  # everything
@@ -469,10 +469,10 @@ place = run.folder / "exported"
 program = torch.export.load(backbones.export(place / "ten_classes.pt2", deployed, run.size)).module()
 
 # %%
-photos = test[::20].resized(run.size).images
+photos = test[::40].resized(run.size).images
 expected = deployed(deployed.preprocess(photos))
 print("torch.export: largest difference", (program(photos) - expected).abs().max().item())
-agree = (program(photos).argmax(1) == judged.predicted[::20]).float().mean()
+agree = (program(photos).argmax(1) == judged.predicted[::40]).float().mean()
 print(f"{agree:.1%} of its answers are those of the evaluation above")
 
 # %% [markdown]
@@ -481,7 +481,7 @@ print(f"{agree:.1%} of its answers are those of the evaluation above")
 # **filter**, the rule that makes new pixels of old ones, gives other pixels.
 
 # %%
-blocks = nn.functional.interpolate(test[::20].images, run.size, mode="nearest")
+blocks = nn.functional.interpolate(test[::40].images, run.size, mode="nearest")
 print(
     f"other answers after another filter: {(program(blocks).argmax(1) != program(photos).argmax(1)).float().mean():.1%}"
 )
