@@ -34,7 +34,8 @@ def again(function: Callable[..., list[Row]], job: Row) -> list[Row]:
 def deviations(fresh: pd.DataFrame, stored: pd.DataFrame, settings: list[str]) -> pd.Series:
     """By how much the scores of the same rows differ. ValueError for a row that is not stored."""
     keys = list(dict.fromkeys([*settings, *(part for part in PARTS if part in fresh)]))
-    both = fresh.merge(stored, on=keys, suffixes=("_again", ""))
+    same = fresh.astype({key: stored[key].dtype for key in keys})  # a file knows no None, only gaps among numbers
+    both = same.merge(stored, on=keys, suffixes=("_again", ""))
     if len(both) < len(fresh):
         raise ValueError(f"Of {len(fresh)} rows that were run again, {len(both)} are stored. Run `make results` first.")
     off = [(both[f"{score}_again"] - both[score]).abs() for score in SCORES if f"{score}_again" in both]

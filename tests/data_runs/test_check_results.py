@@ -25,6 +25,14 @@ def test_rows_of_one_job_are_told_apart():
     assert check_results.deviations(stored[3:], stored, ["method", "seed"]).sum() == 0
 
 
+def test_a_setting_that_is_none_is_the_gap_in_the_file():
+    """As the rate of a probe: stats.results reads a gap among numbers."""
+    stored = STORED.assign(rate=[None, 0.1, 0.2])
+    fresh = pd.DataFrame([{"method": "full", "seed": 0, "per_class": 20, "rate": None, "valid": 0.4}])
+    off = check_results.deviations(fresh, stored, ["method", "seed", "rate"])
+    assert off.tolist() == pytest.approx([0.1])
+
+
 def test_a_row_that_is_not_stored_is_said():
     with pytest.raises(ValueError, match="Of 3 rows that were run again, 2 are stored. Run `make results`"):
         check_results.deviations(STORED, STORED[1:], ["method", "seed"])
