@@ -17,13 +17,13 @@ def confusion(judged: Evaluation) -> HTML:
     table = _side_by_side(judged.confusion)
     counts = table.to_numpy()
     shares = counts / counts.sum(1, keepdims=True).clip(1)
-    right, mistakes = np.eye(len(table), dtype=bool), shares * (1 - np.eye(len(table)))
+    right = np.eye(len(table), dtype=bool)
     side = 0.55 * len(table) + 1.6
     figure = Figure((side + 0.4, side), layout="constrained")
     axes = figure.subplots()
     axes.imshow(np.ma.masked_where(~right, shares), cmap="Blues", vmin=0, vmax=1.2)
     # A third of a row is a mistake that nobody should miss; all of one is dark.
-    axes.imshow(np.ma.masked_where(right, mistakes), cmap="Oranges", vmin=0, vmax=0.5)
+    axes.imshow(np.ma.masked_where(right, shares), cmap="Oranges", vmin=0, vmax=0.5)
     for (i, j), count in np.ndenumerate(counts):
         dark = shares[i, j] > (0.7 if i == j else 0.3)
         axes.text(j, i, f"{count}" if count else "·", ha="center", va="center", color="white" if dark else "black")

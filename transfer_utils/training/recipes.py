@@ -29,9 +29,7 @@ class Recipe:
     evaluate_every: int = 1  # epochs between two looks at the valid photos
     fixed_views: bool = False  # augment with the few views that a frozen prefix caches: the same in every comparison
     smoothing: float = 0.0  # share of the target that is spread over all classes: https://arxiv.org/abs/1512.00567
-    mixup: float = (
-        0.0  # mixes a batch with itself, by a share from Beta(mixup, mixup): https://arxiv.org/abs/1710.09412
-    )
+    mixup: float = 0.0  # mixes a batch with itself, by shares from Beta(mixup, mixup): arxiv.org/abs/1710.09412
 
     def __post_init__(self) -> None:
         """Refuse here what would fail after an epoch, or train nothing."""
