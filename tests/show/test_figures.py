@@ -148,17 +148,6 @@ def test_tradeoff_draws_its_line_along_the_front(monkeypatch):
     assert [[0.01, 0.5], [12, 0.8]] in [line.get_xydata().tolist() for line in axes.lines]
 
 
-def test_against_says_what_each_group_spans():
-    rows = pd.DataFrame(
-        {"source": ["both", "both", "vehicles", "vehicles"], "x": [0.1, 0.4, 0.2, 0.3], "y": [0.05, 0.2, -0.1, 0.15]}
-    )
-    expected = (
-        "gain against alignment, one mark for each task and source. both: alignment 0.10 to 0.40, "
-        "gain 0.05 to 0.20. vehicles: alignment 0.20 to 0.30, gain -0.10 to 0.15."
-    )
-    assert alt(show.against(rows, "x", "y", "source", "alignment", "gain")) == expected
-
-
 def test_photos_names_the_classes():
     assert "airplane" in alt(show.photos(PHOTOS, per_class=2))
 

@@ -1,5 +1,6 @@
 """All that is drawn: figures, explorers, labs, uploads, in one palette."""
 
+from transfer_utils.show.differences import forest, lead_curve
 from transfer_utils.show.explorers import (
     heat_explorer,
     label_explorer,
@@ -9,7 +10,6 @@ from transfer_utils.show.explorers import (
     stage_explorer,
 )
 from transfer_utils.show.figures import (
-    against,
     embeddings,
     grid,
     history,
@@ -23,7 +23,7 @@ from transfer_utils.show.lab import Lab
 from transfer_utils.show.lines import LineReader
 from transfer_utils.show.pictures import heat_rows, photo_rows, photos
 from transfer_utils.show.predictions import confusion, reliability, spread
-from transfer_utils.show.texts import forest, next_words, pretraining_run
+from transfer_utils.show.texts import next_words, pretraining_run
 from transfer_utils.show.uploads import Predictor, Uploader
 from transfer_utils.show.widgets import Explorer, Frame, explore
 
@@ -34,7 +34,6 @@ __all__ = [
     "LineReader",
     "Predictor",
     "Uploader",
-    "against",
     "confusion",
     "embeddings",
     "explore",
@@ -46,6 +45,7 @@ __all__ = [
     "intervals",
     "label_curve",
     "label_explorer",
+    "lead_curve",
     "loss_by_rate",
     "mistake_explorer",
     "network",

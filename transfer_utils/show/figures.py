@@ -172,7 +172,7 @@ def grid(values: dict[tuple[str, str], stats.Interval], title: str, gains: bool 
     rows, columns = (list(dict.fromkeys(key[i] for key in values)) for i in (0, 1))
     means = np.array([[values[row, column].mean for column in columns] for row in rows])
     if gains:
-        told = [[values[row, column].verdict is not stats.Verdict.CANNOT_TELL for column in columns] for row in rows]
+        told = [[values[row, column].verdict is not stats.Verdict.EITHER for column in columns] for row in rows]
         # From 0.15 on, so that a small difference that can be told from none has a colour too.
         shade = np.where(told, np.sign(means) * (0.15 + 0.45 * np.abs(means) / np.abs(means).max().clip(1e-9)), 0)
         cells = {key: _signed(interval) for key, interval in values.items()}
@@ -199,7 +199,7 @@ def grid(values: dict[tuple[str, str], stats.Interval], title: str, gains: bool 
 def _signed(difference: stats.Interval) -> str:
     """A difference in points; in brackets where it may be zero."""
     text = f"{100 * difference.mean:+.1f} ± {100 * difference.half:.1f}"
-    return f"({text})" if difference.verdict is stats.Verdict.CANNOT_TELL else text
+    return f"({text})" if difference.verdict is stats.Verdict.EITHER else text
 
 
 def tradeoff(points: dict[str, tuple[float, stats.Interval]], cost: str) -> HTML:
@@ -216,18 +216,3 @@ def tradeoff(points: dict[str, tuple[float, stats.Interval]], cost: str) -> HTML
     axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     words = ". ".join(f"{name}: {interval} at {place:.3g}" for name, (place, interval) in points.items())
     return picture(figure, f"Accuracy against {cost}. {words}. No other mark beats: {', '.join(front)}.")
-
-
-def against(rows: pd.DataFrame, x: str, y: str, line: str, xlabel: str, ylabel: str) -> HTML:
-    """One mark a row of the table: column x against column y, in the colour and shape of its value in column `line`."""
-    figure, axes = new_axes(6, 3.8, xlabel=xlabel, ylabel=ylabel)
-    for i, (name, part) in enumerate(rows.groupby(line, sort=False)):
-        axes.plot(part[x], part[y], ls="", marker=MARKERS[i], color=COLOURS[i], label=name)
-    axes.axhline(0, color="gray", lw=1)
-    axes.yaxis.set_major_formatter("{x:.0%}")
-    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
-    spans = []
-    for name, part in rows.groupby(line, sort=False):
-        across, up = (f"{part[column].min():.2f} to {part[column].max():.2f}" for column in (x, y))
-        spans.append(f"{name}: {xlabel} {across}, {ylabel} {up}")
-    return picture(figure, f"{ylabel} against {xlabel}, one mark for each task and source. {'. '.join(spans)}.")

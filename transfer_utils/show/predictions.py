@@ -67,7 +67,7 @@ def reliability(judged: dict[str, Evaluation]) -> HTML:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="upper left")
+    axes.legend(frameon=False, loc="lower right")
     ends = [
         f"{name}: answers given at {part['confidence'].iloc[-1]:.0%} are right in {part['accuracy'].iloc[-1]:.0%}"
         for name, part in lines.items()

@@ -1,19 +1,16 @@
-"""Figures about networks that read: what comes next, how one learned to write, and what a difference allows to say."""
+"""Figures about networks that read: what comes next, and how one learned to write."""
 
 import html
 import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
-from transfer_utils import stats
 from transfer_utils.machine import is_whole
 from transfer_utils.show.drawing import COLOURS, picture, plain
 
-STAR: dict[str, Any] = {"marker": "*", "ms": 15, "color": "black", "mfc": "#F0E442", "ls": ""}
 CELL = "text-align: left; vertical-align: top; padding: 2px 10px"
 WROTE = f"{CELL}; font-family: monospace; white-space: pre-wrap; overflow-wrap: anywhere"
 
@@ -89,48 +86,3 @@ def _losses(looks: Sequence[dict[str, Any]]) -> HTML:
     axes.spines[["top", "right"]].set_visible(False)
     words = ", ".join(f"{loss:.2f} after {step:,}" for step, loss in zip(steps, losses, strict=True))
     return picture(figure, f"Loss on held-out lines by step: {words}. What it wrote then is in the table below.")
-
-
-def forest(
-    rows: dict[str, Sequence[float]], xlabel: str, mine: dict[str, float] | None = None, margin: float = 0.02
-) -> HTML:
-    """The differences of each name: one dot a draw, their mean with its interval, and what it allows us to say.
-
-    mine: our own run's difference, as a star. margin: as in stats.Interval.told, shaded. ValueError for fewer than two
-    differences of a name, and as in told.
-    """
-    intervals = {name: stats.mean_interval(values) for name, values in rows.items()}
-    told = {name: found.told(margin) for name, found in intervals.items()}
-    figure = Figure((7, 0.55 * len(rows) + 1.4))
-    axes = figure.subplots()
-    axes.axvspan(-margin, margin, color="#EEEEEE", lw=0, zorder=0)
-    axes.axvline(0, color="gray", lw=1, zorder=1)
-    for i, (name, found) in enumerate(intervals.items()):
-        draws = np.arange(len(rows[name]))
-        # Spread over the line, so that dots do not hide one another.
-        axes.plot(list(rows[name]), -i + 0.16 * np.sin(2.4 * draws), "o", color=COLOURS[0], alpha=0.35, ms=6, mew=0)
-        bars = [[found.mean - found.low], [found.high - found.mean]]
-        axes.errorbar(found.mean, -i, xerr=bars, fmt="s", color="black", capsize=4, ms=6, zorder=3)
-        if mine and name in mine:
-            axes.plot(mine[name], -i, **STAR, zorder=4)
-        axes.text(1.02, -i, told[name], transform=axes.get_yaxis_transform(), va="center", fontsize=10)
-    axes.set_yticks([-i for i in range(len(rows))], list(map(plain, rows)))
-    axes.set(xlabel=f"{xlabel}, in points\n{_legend(margin, mine)}", ylim=(-len(rows) + 0.4, 0.6))
-    axes.tick_params(axis="y", length=0)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{round(100 * value, 6):+g}" if abs(value) > 1e-9 else "0")
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    return picture(figure, _in_words(intervals, told, xlabel, mine or {}))
-
-
-def _legend(margin: float, mine: dict[str, float] | None) -> str:
-    star = ", star: our own run" if mine else ""
-    return f"dot: one draw, square: mean with 95 % interval, grey: within {100 * margin:g} of zero{star}"
-
-
-def _in_words(intervals: dict[str, stats.Interval], told: dict[str, str], xlabel: str, mine: dict[str, float]) -> str:
-    words = []
-    for name, found in intervals.items():
-        own = f", our own run {100 * mine[name]:+.1f}" if name in mine else ""
-        span = f"{100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
-        words.append(f"{name}: {span} over {found.n} draws{own}: {told[name]}")
-    return f"{xlabel} in points, means with 95 % intervals. {'. '.join(words)}."
