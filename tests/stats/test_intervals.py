@@ -48,9 +48,9 @@ def test_interval_in_words():
     [
         (0.01, 0.2, "more"),
         (-0.2, -0.01, "less"),
-        (-0.01, 0.2, "cannot tell"),
-        (0.0, 0.2, "cannot tell"),
-        (-0.2, 0.0, "cannot tell"),
+        (-0.01, 0.2, "either way"),
+        (0.0, 0.2, "either way"),
+        (-0.2, 0.0, "either way"),
     ],
 )
 def test_the_verdict_is_open_while_the_interval_holds_zero(low, high, said):

@@ -10,11 +10,11 @@ import numpy as np
 
 
 class Verdict(StrEnum):
-    """What an interval says about a difference; it cannot tell when it holds zero."""
+    """What an interval says about a difference; either way, when it holds zero."""
 
     MORE = "more"
     LESS = "less"
-    CANNOT_TELL = "cannot tell"
+    EITHER = "either way"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Interval:
     @property
     def verdict(self) -> Verdict:
         """What a difference allows us to say, by where zero lies."""
-        return Verdict.MORE if self.low > 0 else Verdict.LESS if self.high < 0 else Verdict.CANNOT_TELL
+        return Verdict.MORE if self.low > 0 else Verdict.LESS if self.high < 0 else Verdict.EITHER
 
     @property
     def half(self) -> float:
@@ -50,7 +50,7 @@ class Interval:
             )
         if -margin <= self.low and self.high <= margin:
             return f"the same within {_points(100 * margin)}"
-        if self.verdict is not Verdict.CANNOT_TELL:
+        if self.verdict is not Verdict.EITHER:
             return str(self.verdict)
         largest = round(100 * max(-self.low, self.high), 6)  # 100 * 0.07 is a little more than 7
         return f"at most {_points(math.ceil(largest))} either way"
