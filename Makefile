@@ -47,14 +47,14 @@ colab-test-full: $(READY)  ## run the course under all of Colab's versions, with
 notebooks: $(READY)  ## rebuild notebooks/ from lessons/, with outputs
 	$(BIN)/python tools/notebooks.py
 
-checkpoints: $(READY)  ## pretrain the networks that are missing: course ResNets of seeds 1 to 4 (about 20 minutes on two cores)
+checkpoints: $(READY)  ## pretrain the networks that are missing: course ResNets of seeds 1 to 7 (about 25 minutes on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/python data/make_checkpoints.py
 
 results: $(READY)  ## run the experiments behind the stored rows again (about four hours on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/python data/make_results.py lesson00 lesson01 lesson02 lesson03 lesson05 lesson07 lesson08
 
-sweep: checkpoints  ## run the grid of lesson 4 again, resumable (about 80 minutes on two cores)
-	OMP_NUM_THREADS=1 $(BIN)/python data/make_results.py sweep similarity
+sweep: checkpoints  ## run the map of lesson 4 again, resumable (about 80 minutes on two cores)
+	OMP_NUM_THREADS=1 $(BIN)/python data/make_results.py lesson04
 
 results-check: checkpoints  ## run 20 random runs behind each lesson again and compare (half an hour)
 	OMP_NUM_THREADS=1 $(BIN)/python data/check_results.py

@@ -16,16 +16,16 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from transfer_utils import training
-from transfer_utils.course import grid
+from transfer_utils.course import lesson04_map
 from transfer_utils.data import TARGETS, splits
 
-SIZES = grid.PROBE_SIZES[grid.COURSE]
+SIZES = lesson04_map.PROBE_SIZES
 DRAWS = 5
 
 
 def main(sizes: Sequence[int] = SIZES) -> str:
     train, valid, _ = splits(TARGETS["animals"])
-    model = grid.start(grid.COURSE, "both", 0, len(train.classes))
+    model = lesson04_map.start("both", 0, len(train.classes))
     bank, seen = (training.extract(model, photos, 32, cache=False) for photos in (train, valid))
     many = tuple(np.logspace(-3, 1, 25).tolist())
     sets = (bank, train.labels, seen, valid.labels)

@@ -21,7 +21,7 @@ CELLS = (
     "banks = training.by_stage(backbones.load_backbone('efficientnet_lite0'), photos, 96)\n"
     "banks = {'pixels': photos.images.flatten(1).float(), **banks}\n"
     "show.stage_explorer(stats.results('lesson02'), banks, photos, [0, 100, 130, 220, 250, 280])",
-    "course.method_explorer(stats.select(course.chosen(stats.results('sweep')), network='course_resnet'))",
+    "course.method_explorer(stats.results('lesson04').dropna(subset=['test']))",
     "train, valid = (data.load('cifar10_photos', s).only(*TARGETS['animals']) for s in ('train', 'valid'))\n"
     "course.freezing_lab(train, valid.take(100, seed=0))",
     "print('ready')",

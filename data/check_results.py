@@ -1,6 +1,6 @@
 """Run random stored rows again and compare (`make results-check`).
 
-usage: python data/check_results.py [NAME ...]      for example: lesson03 sweep; without a name, all of them
+usage: python data/check_results.py [NAME ...]      for example: lesson03 lesson04; without a name, all of them
 
 Fails when accuracies deviate by more than half a point on average. It is meant for the type of processor that the rows
 come from (data/README.md); on another one sums are added in another order, and runs drift apart.

@@ -1,10 +1,10 @@
 """Rebuild the stored rows in data/results/ (`make results`, `make sweep`).
 
-usage: python data/make_results.py NAME ...      for example: lesson00 sweep; an unknown name lists all
+usage: python data/make_results.py NAME ...      for example: lesson00 lesson04; an unknown name lists all
 
 Finished runs are kept in build/results/ as they come, so an interrupted call goes on where it stopped; `make clean`
-starts over. What lies in data/results/unfinished/ was begun on another machine, and is gone on with. lesson01,
-lesson03, sweep and similarity need the checkpoints of `make checkpoints`. Test photos are read once per row. Nothing is
+starts over. What lies in data/results/unfinished/ was begun on another machine, and is gone on with. lesson01
+and lesson04 need the checkpoints of `make checkpoints`. Test photos are read once per row. Nothing is
 written to data/results/ while a run's row is an error.
 """
 
@@ -12,12 +12,12 @@ import shutil
 import sys
 from pathlib import Path
 
-from runs import lesson00, lesson01, lesson02, lesson03, lesson05, lesson07, lesson08, similarity, sweep
+from runs import lesson00, lesson01, lesson02, lesson03, lesson04, lesson05, lesson07, lesson08
 from transfer_utils import machine, stats
 from transfer_utils.machine import unknown
 
 BUILD = Path(__file__).parent.parent / "build" / "results"
-MODULES = (lesson00, lesson01, lesson02, lesson03, lesson05, lesson07, lesson08, similarity, sweep)
+MODULES = (lesson00, lesson01, lesson02, lesson03, lesson04, lesson05, lesson07, lesson08)
 RUNS = {module.__name__.removeprefix("runs."): module.RUNS for module in MODULES}
 
 

@@ -12,7 +12,7 @@ from itertools import product
 from runs.shared import CHOOSING, JUDGING
 from transfer_utils import backbones, data, training
 from transfer_utils.backbones import StagedModel, drift, freeze, hold_statistics
-from transfer_utils.course import grid
+from transfer_utils.course import methods
 from transfer_utils.data import SOURCES, TARGETS, ImageSet, splits
 from transfer_utils.stats import Row
 from transfer_utils.training import Recipe, accuracy, fit
@@ -74,7 +74,7 @@ def rows(method: str, per_class: int, seed: int, rate: float | None) -> list[Row
     the source's test photos under its original head. drift: how many tensors and buffers moved in the stages that were
     frozen to the end. All see the same few augmented views.
     """
-    way, (train, valid, test) = grid.named(method), splits(TARGETS["animals"])
+    way, (train, valid, test) = methods.named(method), splits(TARGETS["animals"])
     few, classes = train.take(per_class, seed), len(test.classes)
     model = backbones.load_backbone(NETWORK, classes=classes, seed=seed)
     if way.from_scratch:
@@ -84,7 +84,7 @@ def rows(method: str, per_class: int, seed: int, rate: float | None) -> list[Row
         hold_statistics(model)
     before = freeze(model, way.phases[0].through).frozen_state()
     started = time.perf_counter()
-    for phase, epochs in way.plan(grid.EPOCHS_FOR[per_class]):
+    for phase, epochs in way.plan(methods.EPOCHS[per_class]):
         freeze(model, phase.through)
         recipe = Recipe(epochs, phase.rate or rate or found["found"], batch=16, seed=seed, fixed_views=True)
         fit(model, few, None, 32, replace(recipe, **phase.changes), progress=False)

@@ -1,6 +1,8 @@
 """Every exercise check: the solution is right, and each common mistake gets its own hint."""
 
 import functools
+import itertools
+import math
 import operator
 import re
 import statistics
@@ -40,6 +42,7 @@ def unfilled(*arguments):
         CHECKS["3.3"],
         CHECKS["4.1"],
         CHECKS["4.2"],
+        CHECKS["4.3"],
         CHECKS["5.2"],
         CHECKS["5.1"],
         CHECKS["7.1"],
@@ -417,7 +420,8 @@ def my_gain(
         ({"drop": ["per_class"]}, "select source, target, method and per_class"),
         ({"drop": ["source"]}, "select source, target, method and per_class"),
         ({"drop": ["method"]}, "select source, target, method and per_class"),
-        ({"reduce": lambda series: 100 * series.mean()}, "on our small table my_gain gives 20.000; we get 0.200"),
+        ({"reduce": lambda series: 100 * series.mean()}, "my_gain returned points.\nHint: leave the gain as a share"),
+        ({"reduce": lambda series: series.sum()}, "on our small table my_gain gives 0.600; we get 0.200"),
         (
             {"minus": lambda a, b: a.mean() - b.mean(), "reduce": float},
             "with a seed that scratch alone has, my_gain gives",
@@ -469,6 +473,12 @@ def by_the_words(points):
     return sorted(kept, key=lambda name: points[name][0])
 
 
+def better_than_the_one_before(points):
+    """Forgets that the best so far may have come earlier."""
+    order = sorted(points, key=lambda name: (points[name][0], -points[name][1]))
+    return order[:1] + [b for a, b in itertools.pairwise(order) if points[b][1] > points[a][1]]
+
+
 BEATEN = "a point is beaten when another one is both cheaper and better"
 
 
@@ -480,14 +490,15 @@ BEATEN = "a point is beaten when another one is both cheaper and better"
         (stats.pareto, "Right"),
         (by_the_words, "Right"),
         (lambda points: front(points)[::-1], "the names are right, their order is not.\nHint: cheapest first"),
-        (lambda points: sorted(points, key=points.get), f"four points, one of them beaten: .*{BEATEN}"),
-        (lambda points: [], f"four points, one of them beaten: .*{BEATEN}"),
+        (lambda points: sorted(points, key=points.get), f"five points, two of them beaten: .*{BEATEN}"),
+        (lambda points: [], f"five points, two of them beaten: .*{BEATEN}"),
         (lambda points: front(points, lambda name, points: points[name]), "Right"),
-        (lambda points: front(points, lambda name, points: -points[name][1]), f"four points.*{BEATEN}"),
-        (lambda points: sorted(points, key=points.get)[:3], f"four points.*{BEATEN}"),
-        (lambda points: [min(points, key=points.get)], f"four points.*{BEATEN}"),
-        (lambda points: [max(points, key=lambda name: points[name][1])], f"four points.*{BEATEN}"),
-        (lambda points: front(points) * 2, f"four points.*{BEATEN}"),
+        (lambda points: front(points, lambda name, points: -points[name][1]), f"five points.*{BEATEN}"),
+        (lambda points: sorted(points, key=points.get)[:3], f"five points.*{BEATEN}"),
+        (lambda points: [min(points, key=points.get)], f"five points.*{BEATEN}"),
+        (lambda points: [max(points, key=lambda name: points[name][1])], f"five points.*{BEATEN}"),
+        (lambda points: front(points) * 2, f"five points.*{BEATEN}"),
+        (better_than_the_one_before, f"five points.*{BEATEN}"),
         (lambda points: [points[name] for name in front(points)], f"gave .*{BEATEN}"),
     ],
     ids=[
@@ -504,6 +515,7 @@ BEATEN = "a point is beaten when another one is both cheaper and better"
         "the cheapest alone",
         "the best alone",
         "each twice",
+        "better than the one before",
         "points instead of names",
     ],
 )
@@ -517,6 +529,48 @@ def test_pareto_front_that_is_no_list_is_no_list_of_names(capsys):
     shown = verdict(CHECKS["4.2"], lambda points: 3, capsys)
     assert shown.startswith("Not yet")
     assert "list of names" in shown
+
+
+PLAN = {"first": "linear probe", "then": "last stage", "judge": "folds", "take it": 2}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, "Right"),
+        ({"then": "full"}, "Right"),
+        ({"take it": 3.5}, "Right"),
+        ({"take it": np.float64(2.0)}, "Right"),
+        ({"first": None}, "'first' is None.\nHint: choose one of scratch, linear probe, last stage, full."),
+        ({"first": "probe"}, "'first' is 'probe'.\nHint: choose one of"),
+        ({"first": "scratch"}, "it is a twin to compare with"),
+        ({"first": "last stage"}, "without a probe, which takes seconds"),
+        ({"first": "full"}, "without a probe, which takes seconds"),
+        ({"then": "scratch"}, "fine-tuning led it from every source"),
+        ({"then": "linear probe"}, "must be able to learn"),
+        ({"judge": "train"}, "the method that learns by heart wins"),
+        ({"judge": "split"}, "one split of 32 is one draw"),
+        ({"judge": "test"}, "what chooses cannot report"),
+        ({"judge": 5}, "'judge' is 5.\nHint: choose one of train, split, folds, test."),
+        ({"take it": None}, "'take it' is None.\nHint: give a number of points"),
+        ({"take it": "2"}, "'take it' is '2'.\nHint: give a number of points"),
+        ({"take it": True}, "'take it' is True.\nHint: give a number of points"),
+        ({"take it": 0}, "'take it' is 0 points.\nHint: in points; below 2, three of the 160 tiles decide"),
+        ({"take it": 0.02}, "'take it' is 0.02 points."),
+        ({"take it": 20}, "above 8, you turn down more than fine-tuning gained"),
+        ({"take it": math.nan}, "'take it' is nan points."),
+        ({"more": 1}, "keep the four keys"),
+    ],
+)
+def test_project_plan(change, said, capsys):
+    shown = verdict(CHECKS["4.3"], lambda: PLAN | change, capsys)
+    assert said in shown
+    assert shown.startswith("Right" if said == "Right" else "Not yet")
+
+
+@pytest.mark.parametrize("answer", [lambda: "linear probe", list, lambda: ["linear probe", "full", "folds", 2]])
+def test_a_project_plan_is_a_dictionary(answer, capsys):
+    assert "keep the four keys" in verdict(CHECKS["4.3"], answer, capsys)
 
 
 # --- lesson 05

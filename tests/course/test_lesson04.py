@@ -6,122 +6,20 @@ import pandas as pd
 import pytest
 
 from transfer_utils import course, stats
-from transfer_utils.course.grid import COURSE, IMAGENET, LOOKS
+from transfer_utils.course.lesson04_map import LOOKS
+from transfer_utils.course.lesson04_rows import CANDIDATES
 from transfer_utils.stats import Interval, mean_interval
 
-FLOPS = {"scratch": 1000, "scratch, longer": 5000, "linear probe": 10, "last stage": 400, "full": 1000}
 
-
-def runs(method, test, source="both", target="animals", per_class=20, valid=None, **more) -> pd.DataFrame:
+def runs(method, test, source="both", target="animals", per_class=20, **more) -> pd.DataFrame:
     """One row for each accuracy in test; its seed is its place."""
-    setting = {"network": COURSE, "source": "scratch" if method.startswith("scratch") else source, "target": target}
-    setting |= {"method": method, "per_class": per_class, "flops": FLOPS[method], "seconds": 1.0}
-    numbers = {"seed": range(len(test)), "test": test, "valid": test if valid is None else valid}
-    return pd.DataFrame(numbers).assign(**setting, **more)
+    setting = {"source": "scratch" if method.startswith("scratch") else source, "target": target}
+    setting |= {"method": method, "per_class": per_class}
+    return pd.DataFrame({"seed": range(len(test)), "test": test, "valid": test}).assign(**setting | more)
 
 
 def shuffled(*tables: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(tables).sample(frac=1, random_state=3, ignore_index=True)
-
-
-def same(found: Interval, expected: Interval) -> bool:
-    return vars(found) == pytest.approx(vars(expected), abs=1e-12)
-
-
-# --- photos needed --------------------------------------------------------------------------------------------------
-
-SIZES = (5, 20, 100, 500)
-
-
-def curve(*seeds: dict[int, float]) -> pd.DataFrame:
-    """Scratch: for each seed {photos per class: accuracy}."""
-    return shuffled(*(runs("scratch", [seed[size] for seed in seeds], per_class=size) for size in seeds[0]))
-
-
-def logarithmic(size: float) -> float:
-    return 0.1 + 0.1 * math.log(size)
-
-
-def needed(scratch: pd.DataFrame, *levels: float) -> tuple[Interval, int]:
-    rows = shuffled(
-        scratch,
-        runs("linear probe", levels, per_class=10),
-        scratch.assign(target="vehicles", test=0.99),
-        scratch.assign(method="scratch, longer", test=0.99),
-        scratch.assign(network=IMAGENET, test=0.99),
-    )
-    return course.photos_needed(rows, "both", "animals", "linear probe", 10)
-
-
-def test_photos_needed_is_exact_on_a_logarithmic_curve():
-    straight = {size: logarithmic(size) for size in SIZES}
-    found, missed = needed(curve(straight, straight), logarithmic(50), logarithmic(50))
-    assert found == Interval(*[pytest.approx(50)] * 3, 2)
-    assert missed == 0
-
-
-def test_photos_needed_averages_logarithms_and_pairs_by_seed():
-    """A seed whose scratch is better needs a higher level for the same number of photos."""
-    low, high = ({size: logarithmic(size) + bonus for size in SIZES} for bonus in (0.0, 0.2))
-    found, _ = needed(curve(low, high), logarithmic(10), logarithmic(40) + 0.2)
-    expected = mean_interval([math.log(10), math.log(40)])
-    assert found.mean == pytest.approx(20)
-    assert (found.low, found.high) == pytest.approx((math.exp(expected.low), math.exp(expected.high)))
-
-
-def test_a_seed_whose_scratch_never_gets_there_counts_with_the_largest_size():
-    straight = {size: logarithmic(size) for size in SIZES}
-    found, missed = needed(curve(*[straight] * 3), logarithmic(500), 0.95, 0.99)
-    assert found.mean == pytest.approx(500)
-    assert missed == 2
-
-
-def test_a_seed_whose_scratch_is_better_at_once_counts_with_the_smallest_size():
-    straight = {size: logarithmic(size) for size in SIZES}
-    found, missed = needed(curve(straight, straight), 0.1, 0.2)
-    assert found.mean == pytest.approx(5)
-    assert missed == 0
-
-
-@pytest.mark.parametrize(
-    ("level", "photos"),
-    [
-        (0.45, 10),  # half of the way up from 5 to 20
-        (0.7, math.sqrt(100 * 500)),  # beyond the dent
-        (0.6, 20),  # the peak before it: 20 photos were enough
-    ],
-)
-def test_an_unlucky_draw_does_not_take_back_what_fewer_photos_reached(level, photos):
-    dented = {5: 0.3, 20: 0.6, 100: 0.5, 500: 0.8}
-    found, missed = needed(curve(dented, dented), level, level)
-    assert found.mean == pytest.approx(photos)
-    assert missed == 0
-
-
-def test_photos_needed_counts_no_seed_as_missed_that_was_there_before_the_end():
-    falling = {5: 0.3, 20: 0.6, 100: 0.5, 500: 0.4}
-    assert needed(curve(falling, falling), 0.45, 0.45)[1] == 0
-
-
-def test_photos_needed_refuses_other_seeds():
-    straight = {size: logarithmic(size) for size in SIZES}
-    with pytest.raises(ValueError, match="The seeds differ"):
-        needed(curve(straight, straight), 0.3, 0.3, 0.3)
-
-
-@pytest.mark.parametrize(
-    ("source", "method", "over", "told"),
-    [
-        ("both", "linear prob", "scratch", "no method 'linear prob'. Did you mean 'linear probe'"),
-        ("bothh", "linear probe", "scratch", "no source 'bothh'. Did you mean 'both'"),
-        ("both", "linear probe", "scratch, long", "no method 'scratch, long'. Did you mean 'scratch, longer'"),
-    ],
-)
-def test_photos_needed_refuses_unknown_names(source, method, over, told):
-    scratch = curve(*[{size: logarithmic(size) for size in SIZES}] * 2)
-    rows = pd.concat([scratch, scratch.assign(method="scratch, longer"), runs("linear probe", [0.3] * 2, per_class=10)])
-    with pytest.raises(ValueError, match=told):
-        course.photos_needed(rows, source, "animals", method, 10, over)
 
 
 # --- work saved -----------------------------------------------------------------------------------------------------
@@ -129,22 +27,19 @@ def test_photos_needed_refuses_unknown_names(source, method, over, told):
 
 def looks(*accuracies: float) -> list[float]:
     """As many looks as a run has; after the last one given, nothing changes."""
-    return [*accuracies, *[accuracies[-1]] * (LOOKS[COURSE] - len(accuracies))]
+    return [*accuracies, *[accuracies[-1]] * (LOOKS - len(accuracies))]
 
 
-def seen(method: str, runs_looks: list[list[float]], seconds: float = 1.0, **setting) -> pd.DataFrame:
-    """Rows with a column for each look, and one for when it was taken."""
-    places = range(1, LOOKS[COURSE] + 1)
-    columns = {f"look_{i}": [look[i - 1] for look in runs_looks] for i in places}
-    return runs(method, [0.5] * len(runs_looks), **setting).assign(
-        **columns, **{f"seconds_{i}": i * seconds for i in places}
-    )
+def seen(method: str, runs_looks: list[list[float]], **setting) -> pd.DataFrame:
+    """Rows with a column for each look."""
+    columns = {f"look_{i}": [look[i - 1] for look in runs_looks] for i in range(1, LOOKS + 1)}
+    return runs(method, [0.5] * len(runs_looks), **setting).assign(**columns)
 
 
-def saved(scratch: list[list[float]], full: list[list[float]], seconds: float = 1.0) -> tuple[Interval, int]:
+def saved(scratch: list[list[float]], full: list[list[float]]) -> tuple[Interval, int]:
     rows = shuffled(
         seen("scratch", scratch),
-        seen("full", full, seconds),
+        seen("full", full),
         seen("full", [looks(0.99)] * 2, source="vehicles"),
         seen("last stage", [looks(0.99)] * 2),
         seen("scratch, longer", [looks(0.99)] * 2),
@@ -163,18 +58,11 @@ def test_work_saved_counts_looks_until_it_is_as_good():
     assert (found.n, missed) == (2, 0)
 
 
-def test_work_saved_does_not_depend_on_the_clock():
-    accuracies = (0.3, 0.5, 0.7, 0.7), (0.4, 0.7, 0.7, 0.7)
-    quick, slow = (saved([looks(*accuracies[0])] * 2, [looks(*accuracies[1])] * 2, seconds) for seconds in (0.1, 60))
-    assert quick == slow
-    assert quick[0].mean == pytest.approx(1.5)
-
-
 def test_a_run_that_is_never_as_good_counts_with_its_last_look():
     scratch = [looks(0.3, 0.5, 0.7, 0.9), looks(0.3, 0.9, 0.7, 0.8)]
     full = [looks(0.5, 0.9, 0.9, 0.9), looks(0.5, 0.7, 0.8, 0.89)]
     found, missed = saved(scratch, full)
-    assert found.mean == pytest.approx(math.sqrt((4 / 2) * (2 / LOOKS[COURSE])))
+    assert found.mean == pytest.approx(math.sqrt((4 / 2) * (2 / LOOKS)))
     assert missed == 1
 
 
@@ -212,94 +100,77 @@ def test_pareto_front(points, front):
 
 # --- advice ---------------------------------------------------------------------------------------------------------
 
-VALID = {
-    "scratch": [0.50, 0.55, 0.51],
-    "scratch, longer": [0.52, 0.56, 0.53],
-    "linear probe": [0.60, 0.65, 0.61],
-    "last stage": [0.79, 0.83, 0.82],
-    "full": [0.80, 0.82, 0.83],
-}
+
+def chose(valid: dict[str, float], **setting) -> list[pd.DataFrame]:
+    """Rows of two draws that choose, for each method; a worse rate, or penalty, stands beside the good one."""
+    tables = []
+    for method, accuracy in valid.items():
+        for rate, loss in ((1e-3, 0.0), (1e-2, 0.2)):
+            given = {"penalty": rate, "rate": None} if method == "linear probe" else {"rate": rate, "penalty": None}
+            rows = runs(method, [accuracy - loss - 0.01, accuracy - loss + 0.01], **setting, **given)
+            tables.append(rows.assign(test=None))
+    return tables
 
 
-def advised(valid=VALID, test=None, source="both") -> pd.DataFrame:
-    parts = [runs(m, (test or valid)[m], source, valid=values) for m, values in valid.items()]
-    # A probe of random weights is stored too. It has nothing to do with this source.
-    parts.append(runs("linear probe", [0.95] * 3, source="scratch"))
-    parts += [runs("linear probe", [0.95] * 3, source="other"), runs("full", [0.1] * 3, per_class=5)]
-    parts += [runs("full", [0.1] * 3, target="vehicles"), runs("full", [0.1] * 3).assign(network=IMAGENET)]
-    return shuffled(*parts)
+def judge(valid: list[float], test: list[float], method: str, **setting) -> pd.DataFrame:
+    """Rows that judge, of a method."""
+    given = {"rate": 1e-3, "penalty": None}
+    return runs(method, test, **setting, **given).assign(valid=valid)
 
 
-def picked(rows: pd.DataFrame) -> str:
-    table = course.advice(rows, "both", "animals", 20)
-    return table.loc[table["pick"], "method"].item()
+VALID = {"linear probe": 0.60, "last stage": 0.69, "full": 0.70, "scratch": 0.50}
 
 
-def test_advice_has_a_line_for_each_method_best_on_valid_first():
-    test = {method: [x / 2 for x in values] for method, values in VALID.items()}
-    rows = advised(test=test)
-    rows.loc[rows["method"] == "full", "seconds"] = rows["seed"] * 10.0 + 1
-    table = course.advice(rows, "both", "animals", 20)
-    assert table["method"].tolist() == ["full", "last stage", "linear probe", "scratch, longer", "scratch"]
-    first = table.iloc[0]
-    assert same(Interval(*first[["mean", "low", "high", "n"]]), mean_interval(test["full"]))
-    assert first["valid"] == pytest.approx(sum(VALID["full"]) / 3)
-    assert (first["flops"], first["seconds"]) == (1000, 11.0)
+def test_the_advice_is_the_cheapest_within_the_margin_at_every_size():
+    few = {"linear probe": 0.5, "last stage": 0.495, "full": 0.4, "scratch": 0.3}
+    rows = shuffled(*chose(VALID), *chose(few, per_class=5))
+    assert course.advised(rows, 0.0) == {5: "linear probe", 20: "full"}
+    assert course.advised(rows, 0.011) == {5: "linear probe", 20: "last stage"}
+    assert course.advised(rows, 0.11) == {5: "linear probe", 20: "linear probe"}
+    assert course.advised(shuffled(*chose(VALID | {"scratch": 0.8})), 0.02) == {20: "scratch"}
 
 
-def test_advice_is_the_cheapest_that_cannot_be_told_from_the_best():
-    table = course.advice(advised(), "both", "animals", 20).set_index("method")
-    assert table.index[table["as good"]].tolist() == ["full", "last stage"]
-    assert table.index[table["pick"]].tolist() == ["last stage"]
+def test_the_advice_takes_every_method_at_its_best_rate_over_all_draws():
+    tables = chose(VALID)
+    lucky = tables[0].assign(penalty=1e-1, valid=[0.99, 0.1])  # the best in one draw, not on average
+    assert course.advised(shuffled(*tables, lucky), 0.0) == {20: "full"}
 
 
-@pytest.mark.parametrize(
-    ("last_stage", "pick"),
-    [
-        ([0.49, 0.69, 0.888], "full"),  # the draws differ much more than the methods, but it is behind on each of them
-        ([0.51, 0.60, 0.80], "last stage"),
-    ],
-)
-def test_advice_pairs_by_seed(last_stage, pick):
-    valid = {"scratch": [0.1, 0.3, 0.5], "full": [0.5, 0.7, 0.9], "last stage": last_stage}
-    assert picked(advised(valid)) == pick
+@pytest.mark.parametrize("other", ["linear probe, random weights", "scratch, longer", "full, longer"])
+def test_the_advice_reads_neither_what_judges_nor_other_methods(other):
+    good = judge([0.99] * 2, [0.99] * 2, "linear probe")
+    others = [table.assign(method=other) for table in chose({"full": 0.99})]
+    assert course.advised(shuffled(*chose(VALID), good, *others), 0.0) == {20: "full"}
 
 
-def test_of_equal_cost_advice_takes_the_better_one():
-    rows = advised(VALID | {"scratch": [0.80, 0.82, 0.82], "last stage": [0.1, 0.1, 0.11]})
-    assert picked(rows) == "full"
+def test_the_advice_without_a_source_reads_the_others_and_scratch():
+    far = {"linear probe": 0.7, "last stage": 0.6, "full": 0.6, "scratch": 0.5}
+    rows = shuffled(*chose(VALID), *chose(far, source="vehicles"))
+    assert course.advised(rows, 0.0, without="both") == {20: "linear probe"}
+    assert course.advised(rows, 0.0, without="vehicles") == {20: "full"}
 
 
-@pytest.mark.parametrize("swap", [("full", "linear probe"), ("full", "last stage"), ("last stage", "scratch")])
-def test_accuracy_on_test_photos_chooses_nothing(swap):
-    first, second = swap
-    test = VALID | {first: VALID[second], second: VALID[first]}
-    before, after = (course.advice(advised(test=t), "both", "animals", 20) for t in (VALID, test))
-    chosen = ["method", "valid", "as good", "pick"]
-    pd.testing.assert_frame_equal(before[chosen], after[chosen])
-    means = after.set_index("method")["mean"]
-    assert means[first] == pytest.approx(sum(VALID[second]) / 3)  # what is shown did change
+def test_regret_is_against_the_best_on_valid_photos_of_each_draw_with_the_source_left_out():
+    """Advised without *both*: the probe. On the first draw full is best on valid photos, on the second the probe is."""
+    far = {"linear probe": 0.7, "last stage": 0.6, "full": 0.6, "scratch": 0.5}
+    judged = [
+        judge([0.60, 0.80], [0.50, 0.55], "linear probe"),
+        judge([0.70, 0.70], [0.58, 0.90], "full"),
+        judge([0.10, 0.10], [0.99, 0.99], "last stage"),
+        judge([0.20, 0.20], [0.99, 0.99], "scratch"),
+    ]
+    elsewhere = [table.assign(source="vehicles") for table in judged[:3]]
+    choosing = shuffled(*chose(VALID), *chose(far, source="vehicles"))
+    lost = course.regret(shuffled(*judged, *elsewhere), lambda source: course.advised(choosing, 0.0, without=source))
+    both, vehicles = (
+        stats.select(lost, source=source).set_index("seed").sort_index() for source in ("both", "vehicles")
+    )
+    assert both["regret"].tolist() == pytest.approx([0.08, 0.0])
+    assert vehicles["regret"].tolist() == pytest.approx([0.0, 0.55 - 0.90])  # full in both draws
+    assert len(lost) == 4
 
 
-def test_other_rows_give_other_advice():
-    assert picked(advised(VALID | {"linear probe": [0.81, 0.80, 0.84]})) == "linear probe"
-    assert picked(advised(VALID | {"scratch, longer": [0.90, 0.92, 0.93]})) == "scratch, longer"
-
-
-def test_a_method_without_rows_is_left_out():
-    rows = advised({name: VALID[name] for name in ("scratch", "linear probe", "full")})
-    assert picked(rows) == "full"
-    assert len(course.advice(rows, "both", "animals", 20)) == 3
-
-
-@pytest.mark.parametrize(
-    ("source", "target", "per_class", "said"),
-    [
-        ("bothh", "animals", 20, r"no source 'bothh'. Did you mean 'both'\? Known: both, other, scratch"),
-        ("both", "plants", 20, r"no target 'plants'. Known: animals, vehicles"),
-        ("both", "animals", 7, r"no per_class 7. Known: 5, 20"),
-    ],
-)
-def test_advice_for_an_unknown_setting_says_what_is_known(source, target, per_class, said):
-    with pytest.raises(ValueError, match=said):
-        course.advice(advised(), source, target, per_class)
+def test_the_candidates_are_those_of_the_map_from_cheap_to_dear():
+    flops = stats.select(stats.results("lesson04").dropna(subset=["test"]), target="animals", per_class=20)
+    costs = flops.groupby("method")["flops"].first().loc[list(CANDIDATES)]
+    assert costs.is_monotonic_increasing

@@ -4,7 +4,7 @@ import pytest
 
 from runs import lesson03
 from transfer_utils import backbones, data, stats
-from transfer_utils.course import grid
+from transfer_utils.course import methods
 
 NAMES = ("cat", "deer", "horse")
 
@@ -14,7 +14,7 @@ def small(monkeypatch):
     """A few photos, a few epochs."""
     sets = tuple(data.load(split=split).only(*NAMES).take(8) for split in ("train", "valid", "test"))
     monkeypatch.setattr(lesson03, "splits", lambda classes: sets)
-    monkeypatch.setattr(grid, "EPOCHS_FOR", {4: 5})
+    monkeypatch.setattr(methods, "EPOCHS", {4: 5})
     return sets
 
 

@@ -14,7 +14,7 @@ SECONDS = browser.PATIENCE * 1000  # of a wait, in milliseconds
 
 METHODS = """
 from transfer_utils import course, stats
-course.method_explorer(stats.select(course.chosen(stats.results("sweep")), network="course_resnet"))
+course.method_explorer(stats.results("lesson04").dropna(subset=["test"]))
 """
 SET_UP = """
 import json, time

@@ -1,6 +1,5 @@
-"""Lesson 4: its checks, its quiz, and the explorer of the grid's rows."""
+"""Lesson 4: its checks, its quiz, and the explorer of the map's rows."""
 
-import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -8,57 +7,51 @@ import numpy as np
 import pandas as pd
 
 from transfer_utils import stats
-from transfer_utils.course import grid
 from transfer_utils.course.checking import NotYet, Question, checked, filled
-from transfer_utils.course.lesson04_rows import advice
+from transfer_utils.course.methods import METHODS
 from transfer_utils.show import Explorer, explore
 from transfer_utils.stats import Interval
 
 
 def method_explorer(rows: pd.DataFrame) -> Explorer:
-    """Source by target by photos per class: every method's accuracy, and the one that advice() would take.
+    """Source by target by photos per class: every method's accuracy on test photos, the best on valid photos marked.
 
-    rows: the chosen runs of the grid, of one network.
+    rows: the runs of the map that judge.
     """
     sources = [name for name in rows["source"].unique() if name != "scratch"]
     targets = list(rows["target"].unique())
-    sizes = [str(size) for size in sorted(rows.loc[rows["method"] == "scratch", "per_class"].unique())]
-    names = [name for name in grid.METHODS if name in set(rows["method"])]
-    (network,) = rows["network"].unique()
-    keys = itertools.product(sources, targets, sizes)
-    tables = {key: advice(rows, key[0], key[1], int(key[2]), network) for key in keys}
-    everything = pd.concat(tables.values())
-    low, high = max(0, everything["low"].min() - 0.02), min(1, everything["high"].max() + 0.02)
+    sizes = sorted(rows.loc[rows["method"] == "scratch", "per_class"].unique())
+    names = [name for name in METHODS if name in set(rows["method"])]
+    scores = [stats.summarise(rows, "source", "target", "per_class", "method")[edge] for edge in ("low", "high")]
+    chart = {"names": names, "xlabel": "accuracy on test photos", "low": max(0, scores[0].min() - 0.02)}
+    chart["high"] = min(1, scores[1].max() + 0.02)
 
     def frame(i: int, j: int, k: int) -> dict[str, Any]:
-        table = tables[sources[i], targets[j], sizes[k]].set_index("method")
-        shown = table.loc[[name for name in names if name in table.index]]
-        lines = [
-            {"name": name, **{edge: round(line[edge], 4) for edge in ("mean", "low", "high")}}
-            | {"note": f"{line['flops'] / 1e12:.3g} TFLOPs", "picked": bool(line["pick"])}
-            for name, line in shown.iterrows()
-        ]
-        return {"sentence": _advice_sentence(table, sources[i], targets[j], sizes[k]), "intervals": lines}
+        part = stats.select(rows, target=targets[j], per_class=sizes[k])
+        part = part[part["source"].isin((sources[i], "scratch"))]
+        best = str(part.groupby("method")["valid"].mean().idxmax())
+        lines = [_line(stats.select(part, method=name), name == best) for name in names if name in set(part["method"])]
+        setting = f"Pretrained on {sources[i]}, new task {targets[j]}, {sizes[k]} photos per class."
+        return {"sentence": f"{setting} {_compared(part, best, names)}", "intervals": lines}
 
-    chart = {"names": names, "xlabel": "accuracy on test photos", "low": low, "high": high}
-    controls: dict[str, Sequence[str]] = {"pretrained on": sources, "new task": targets, "photos per class": sizes}
-    return explore("Method explorer", controls, frame, chart, state=[len(sources) - 1, 0, len(sizes) // 2])
+    labels = [str(size) for size in sizes]
+    controls: dict[str, Sequence[str]] = {"pretrained on": sources, "new task": targets, "photos per class": labels}
+    return explore("Method explorer", controls, frame, chart, state=[0, 0, len(sizes) // 2])
 
 
-def _advice_sentence(table: pd.DataFrame, source: str, target: str, size: str) -> str:
-    best, pick = table.index[0], table.index[table["pick"]][0]
-    equal = [name for name in table.index[table["as good"]] if name != best]
-    told = f"We cannot tell {_words(equal)} from it" if equal else "Every other method can be told from it"
-    ratio = table.loc[best, "flops"] / table.loc[pick, "flops"]
-    return (
-        f"Pretrained on {source}, new task {target}, {size} photos per class. Best on valid photos: {best}. {told}. "
-        f"We would take {pick}"
-        + (f", with {ratio:.{0 if ratio >= 10 else 1}f} times fewer operations." if pick != best else ".")
-    )
+def _line(runs: pd.DataFrame, picked: bool) -> dict[str, Any]:
+    """What the chart shows of a method's runs."""
+    score, operations = stats.mean_interval(runs["test"]), runs["flops"].iloc[0] / 1e12
+    numbers = {edge: round(getattr(score, edge), 4) for edge in ("mean", "low", "high")}
+    return {"name": runs["method"].iloc[0], **numbers, "note": f"{operations:.3g} TFLOPs", "picked": picked}
 
 
-def _words(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " or " + names[-1]
+def _compared(part: pd.DataFrame, best: str, names: Sequence[str]) -> str:
+    """The method that is best on valid photos, and what the others are against it on test photos."""
+    others = [name for name in names if name in set(part["method"]) and name != best]
+    found = {name: stats.difference(part, name, best) for name in others}
+    told = "; ".join(f"{name} {100 * gap.mean:+.1f} points ({gap.told()})" for name, gap in found.items())
+    return f"Best on valid photos: {best}. Against it, on test photos: {told}."
 
 
 @checked
@@ -75,6 +68,8 @@ def paired_gain(answer: Callable) -> str:
         raise NotYet("my_gain returned nan.", "set_index('seed') on both, so that pandas can match seed with seed.")
     if abs(found + 0.2) < 1e-6:
         raise NotYet("the sign is turned round.", "a gain is the method minus scratch.")
+    if abs(found - 20) < 1e-4:
+        raise NotYet("my_gain returned points.", "leave the gain as a share: 0.2, not 20.")
     if abs(found - 0.2) > 1e-6:
         raise NotYet(
             f"on our small table my_gain gives {found:.3f}; we get 0.200.",
@@ -113,7 +108,13 @@ def _leaves_out_what_has_no_partner(answer: Callable, table: pd.DataFrame) -> No
 def pareto_front(answer: Callable) -> str:
     """The learner's front(points) names what no other point beats, cheapest first."""
     cases: dict[str, dict[str, tuple[float, float]]] = {
-        "four points, one of them beaten": {"b": (2, 0.7), "a": (1, 0.5), "c": (3, 0.6), "d": (4, 0.9)},
+        "five points, two of them beaten": {
+            "b": (2, 0.7),
+            "a": (1, 0.5),
+            "c": (3, 0.6),
+            "d": (4, 0.65),
+            "e": (5, 0.9),
+        },
         "one that beats all": {"dear": (9, 0.5), "middle": (5, 0.6), "cheap": (1, 0.8)},
         "two of the same cost": {"a": (1, 0.5), "b": (1, 0.6), "c": (2, 0.7)},
         "two of the same accuracy": {"dear": (2, 0.5), "cheap": (1, 0.5)},
@@ -141,12 +142,69 @@ def _beats(point: tuple[float, float], other: tuple[float, float]) -> bool:
     return point[0] < other[0] and point[1] > other[1]
 
 
+WAYS = ("scratch", "linear probe", "last stage", "full")
+START = "it may well win in the end, but without a probe, which takes seconds, you cannot know what it is worth."
+DECISIONS: tuple[tuple[str, tuple[str, ...], dict[str, str]], ...] = (  # key, its values, and why some are wrong
+    (
+        "first",
+        WAYS,
+        {
+            "scratch": "it is a twin to compare with, not a start: so few tiles do not make good features.",
+            "last stage": START,
+            "full": START,
+        },
+    ),
+    (
+        "then",
+        WAYS,
+        {
+            "scratch": "in our rows with 20 and with 100 photos per class, fine-tuning led it from every source.",
+            "linear probe": "the second step must be able to learn what the frozen backbone does not know.",
+        },
+    ),
+    (
+        "judge",
+        ("train", "split", "folds", "test"),
+        {
+            "train": "on the tiles that it trains on, the method that learns by heart wins.",
+            "split": "one split of 32 is one draw: two methods that are alike differ by several of its tiles.",
+            "test": "what chooses cannot report: the report's number would be too high.",
+        },
+    ),
+)
+LEAST, MOST = 2, 8  # points
+
+
+@checked
+def project_plan(answer: Callable) -> str:
+    """The learner's plan() for 200 satellite tiles: a cheap start, a next step, and a fair way to choose."""
+    plan = answer()
+    filled(plan, answer, "return the dictionary.")
+    if not isinstance(plan, dict) or set(plan) != {"first", "then", "judge", "take it"}:
+        raise NotYet(f"plan() returned {plan!r}.", "keep the four keys: first, then, judge and 'take it'.")
+    for key, known, wrong in DECISIONS:
+        if plan[key] not in known:
+            raise NotYet(f"{key!r} is {plan[key]!r}.", f"choose one of {', '.join(known)}.")
+        if plan[key] in wrong:
+            raise NotYet(f"{key!r} is {plan[key]!r}.", wrong[plan[key]])
+    points = plan["take it"]
+    if isinstance(points, bool) or not isinstance(points, (int, float, np.number)):
+        raise NotYet(f"'take it' is {points!r}.", "give a number of points, such as 3.")
+    if not LEAST <= points <= MOST:
+        raise NotYet(
+            f"'take it' is {points:g} points.",
+            f"in points; below {LEAST}, three of the 160 tiles decide, which may be luck; above {MOST}, you turn down "
+            "more than fine-tuning gained over a probe from any source, in our rows with 20 photos per class.",
+        )
+    return "a start that takes seconds, a step that can learn, and folds to choose on."
+
+
 QUIZ = (
     Question(
-        "A gain is +3.1 points, with a 95 % interval from -0.4 to +6.6. What goes into the decision guide?",
+        "A gain is +3.1 points, with a 95 % interval from -0.4 to +6.6. What do we say?",
         (
             ("Transfer helps by 3.1 points.", "The interval holds zero: other draws may turn it round."),
-            ("These draws cannot tell; take what is cheaper.", "More draws would narrow the interval."),
+            ("The difference is at most 7 points either way.", "That is what it allows. More draws would narrow it."),
             ("Transfer does not help.", "It may well: the interval reaches up to 6.6 points."),
         ),
         1,
@@ -171,4 +229,4 @@ QUIZ = (
     ),
 )
 
-CHECKS = {"4.1": paired_gain, "4.2": pareto_front}
+CHECKS = {"4.1": paired_gain, "4.2": pareto_front, "4.3": project_plan}
