@@ -43,7 +43,7 @@ train, valid, test = (data.load(run.photos, split) for split in ("train", "valid
 everything = run.profile == "gpu" and not run.quick
 few = train if everything else train.take(per_class=run.few(20), seed=run.seed)
 valid = valid.take(per_class=run.few(100, quick=6), seed=run.seed)
-watched = valid.take(per_class=run.few(30), seed=run.seed)
+watched = valid.take(per_class=run.few(20), seed=run.seed)
 test = test if not run.quick else test.take(per_class=6, seed=run.seed)
 each = len(few) // len(few.classes)  # photos per class
 few

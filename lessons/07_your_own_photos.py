@@ -204,7 +204,7 @@ print(f"found {found:.0%} of the copies, which are shifted by up to an eighth of
 # %%
 for size, part in rows.groupby("per_class"):
     gain = stats.difference(part, "photos and views", "photos", value="accuracy")
-    print(f"views minus no views on new photos, {size} photos per class: {gain} ({gain.verdict})")
+    print(f"views minus no views on new photos, {size} photos per class: {gain}: {gain.told()}")
 
 # %% [markdown]
 # **Takeaway.** Four more passes through the backbone, and nothing gained: the same within two points. We leave views out.

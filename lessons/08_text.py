@@ -328,7 +328,7 @@ show.forest(longer, "accuracy on topics, 20 labels each")
 
 # %% [markdown]
 # **Takeaway.** At 20 labels, three times the steps change neither by as much as two points, and the gap stays. Lesson 4 found
-# the same with few photos, while with many, time closed most gaps. Whether it would here, these rows do not say.
+# nearly the same with 20 photos, while with 500, time took a part of the lead. Whether it would here, these rows do not say.
 # <!-- test_three_times_the_steps_change_neither -->
 #
 # ## Far from home: is the film good or bad?
