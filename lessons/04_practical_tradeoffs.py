@@ -47,8 +47,8 @@ print(run)
 #   500 photos per class. A probe is fitted to the end.
 # - We *agree* that up to **two points** of accuracy, either way, do not matter.
 #
-# Choose a setting, and **guess** before each move: which method is ahead, and by how much? The bold one was best on
-# valid photos. (A TFLOP is a million million operations.)
+# Choose a setting, and **guess** before each move: which method is ahead, and by how much? (*Longer* is five times the
+# epochs; we come to it.)
 
 # %%
 rows = stats.results("lesson04")
@@ -272,9 +272,9 @@ show.label_curve(panel, chance=0.1)
 #
 # ## What it costs
 #
-# Accuracy is one side. The other is **operations**, which do not depend on how busy the machine was, and stand in
-# roughly for time and energy. A method is on the **Pareto front** when no other one is both cheaper and better: the
-# line below joins the marks on it. **Guess:** will full fine-tuning be on it?
+# Accuracy is one side. The other is **operations** (a TFLOP is a million million of them), which do not depend on how
+# busy the machine was, and stand in roughly for time and energy. A method is on the **Pareto front** when no other one
+# is both cheaper and better: the line below joins the marks on it. **Guess:** will full fine-tuning be on it?
 
 # %%
 here = stats.select(judged, target="animals", per_class=20)

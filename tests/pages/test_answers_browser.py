@@ -221,8 +221,21 @@ def test_keys_choose_a_setting_and_the_pick_is_marked(opened):
     opened.keyboard.press("ArrowRight")
     assert ", 20 photos per class. Best on valid photos: " in sentence(opened)
     names = opened.locator(".tl-explorer svg text[font-weight='700']").all_text_contents()
-    assert len(names) == 2  # its name, and what it costs
-    assert f"We would take {names[0]}" in sentence(opened)
+    assert names[1:] == ["best on valid photos"]
+    assert f"Best on valid photos: {names[0]}." in sentence(opened)
+
+
+def test_nothing_jumps_where_a_method_was_not_run(opened):
+    heights = set()
+    slider = opened.get_by_role("slider", name="photos per class")
+    slider.focus()
+    opened.keyboard.press("Home")
+    for _ in range(4):
+        heights.add(opened.locator(".tl-explorer svg").bounding_box()["height"])
+        opened.keyboard.press("ArrowRight")
+    assert len(heights) == 1
+    opened.keyboard.press("Home")
+    assert opened.locator(".tl-explorer svg text", has_text="not run here").count() == 2
 
 
 def test_every_interval_lies_inside_the_chart(opened):

@@ -43,22 +43,23 @@ function drawChart(parent, chart, mark, sentence) {
                           stroke: "currentColor", "stroke-width": 2 });
 }
 
-// One line a name: a mean with its interval. The one that is picked is drawn bold, with a ring.
+// One line a name: a mean with its interval. The one that is picked is drawn bold, with a ring. Each name keeps its place,
+// also where it has no interval, so that nothing jumps.
 function drawIntervals(parent, intervals, chart, sentence) {
-  const width = 860, step = 30, left = 150, right = 230, top = 8, height = top + intervals.length * step + 44;
+  const width = 860, step = 30, left = 215, right = 245, top = 8, foot = top + chart.names.length * step, height = foot + 44;
   const drawn = svg(parent, width, height, `${chart.xlabel}. ${sentence}`);
   const x = (value) => left + (width - left - right) * (value - chart.low) / (chart.high - chart.low);
-  const foot = top + intervals.length * step;
   for (let tick = Math.ceil(chart.low * 10) / 10; tick <= chart.high + 1e-9; tick += 0.1) {
     node(drawn, "path", { class: "tl-grid", d: `M${x(tick)} ${top}V${foot}` });
     node(drawn, "text", { x: x(tick), y: foot + 17, "text-anchor": "middle" }, `${Math.round(tick * 100)} %`);
   }
   node(drawn, "path", { class: "tl-axis", d: `M${left} ${top}V${foot}H${width - right}` });
   node(drawn, "text", { x: (left + width - right) / 2, y: height - 6, "text-anchor": "middle" }, chart.xlabel);
-  intervals.forEach((line, i) => {
-    const y = top + (i + 0.5) * step, colour = colourOf(chart, chart.names.indexOf(line.name));
-    const weight = line.picked ? 700 : 400;
-    node(drawn, "text", { x: left - 10, y: y + 4, "text-anchor": "end", "font-weight": weight }, line.name);
+  chart.names.forEach((name, i) => {
+    const y = top + (i + 0.5) * step, colour = colourOf(chart, i), line = intervals.find((each) => each.name === name);
+    const weight = line?.picked ? 700 : 400;
+    node(drawn, "text", { x: left - 10, y: y + 4, "text-anchor": "end", "font-weight": weight }, name);
+    if (!line) return node(drawn, "text", { x: width - right + 12, y: y + 4 }, "not run here");
     node(drawn, "path", { d: `M${x(line.low)} ${y}H${x(line.high)}`, stroke: colour, "stroke-width": line.picked ? 4 : 2 });
     node(drawn, "circle", { cx: x(line.mean), cy: y, r: line.picked ? 7 : 5, fill: colour, stroke: "currentColor",
                             "stroke-width": line.picked ? 2 : 0 });
